@@ -1,0 +1,25 @@
+"""Where in the sea, and when, does an emulator's forecast come from? Includes and target rules only."""
+
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/explain.smk"
+include: "workflow/rules/attribute.smk"
+include: "workflow/rules/reduce.smk"
+include: "workflow/rules/ablate.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        REPORT,
+        SUMMARY,

@@ -1,0 +1,1 @@
+"""Skill, ablation and the explanation of single forecasts."""

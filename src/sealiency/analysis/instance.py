@@ -1,0 +1,117 @@
+"""The explanation of one forecast: several methods on one pixel, and one method on three places."""
+
+import numpy as np
+import xarray as xr
+
+from sealiency.analysis.places import choose_places
+from sealiency.attribution.shards import make_attributor
+from sealiency.config.attribution import Attribution, Instance
+from sealiency.data.prepare import PreparedRecord
+from sealiency.data.samples import SampleWindows, Split
+from sealiency.errors import SealiencyError
+from sealiency.models.emulator import Emulator
+
+
+def choose_validation_sample(split: Split, position: int, key: str) -> int:
+    """Return the number k of a sample by its position in the validation period.
+
+    Raises
+    ------
+    SealiencyError
+        If the validation period has fewer samples.
+    """
+    if position >= len(split.validation):
+        raise SealiencyError(
+            f"{key} = {position}: the validation period has {len(split.validation)} samples, counted from 0; lower it"
+        )
+    return split.validation[position]
+
+
+def explain_instance(
+    emulator: Emulator, record: PreparedRecord, split: Split, settings: Instance, attribution: Attribution
+) -> xr.Dataset:
+    """Forecast one validation sample and attribute the forecast.
+
+    Parameters
+    ----------
+    emulator, record, split
+        Emulator, prepared record and samples of its lead.
+    settings, attribution
+        What is explained, and how attributions are made.
+
+    Returns
+    -------
+    xarray.Dataset
+        `target`, `forecast` (unmasked), `input` of the sample; `heatmap(place, lag, lat, lon)` of A, B and C by the
+        configured method; `method_heatmap(method, lag, lat, lon)` of the compared pixel; all float32, standardised.
+
+    Raises
+    ------
+    SealiencyError
+        If the sample or a pixel does not exist, or a method does not serve the network.
+    """
+    sample = choose_validation_sample(split, settings.sample, "instance.sample")
+    windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
+    inputs, target = windows.inputs([sample]), windows.targets([sample])[0].numpy()
+    ocean = record.ocean.numpy()
+    forecast = emulator.forecast(inputs)[0].numpy()
+    places = choose_places(settings, target, ocean, record.lat, record.lon)
+    compared = places.pop("compared")
+    columns = ocean.shape[1]
+
+    def heatmaps(method: str, pixels: list[tuple[int, int]]) -> tuple[np.ndarray, str]:
+        attributor = make_attributor(emulator, record, attribution, method)
+        parameter = next(emulator.network.parameters())
+        flat = [row * columns + column for row, column in pixels]
+        tiles = attributor.tiles(inputs.to(parameter.device, parameter.dtype), flat)
+        maps = np.zeros((len(pixels), *inputs.shape[1:]), np.float32)
+        for tile in tiles:
+            maps[tile.pixel] = tile.attributions[0].float().cpu().numpy()
+        return maps, attributor.baseline_name
+
+    place_maps, baseline = heatmaps(attribution.method, list(places.values()))
+    method_maps = np.concatenate([heatmaps(method, [compared])[0] for method in settings.methods])
+    rows, cols = np.array(list(places.values())).T
+    grid = ("lat", "lon")
+    units = {"units": "1"}
+    dataset = xr.Dataset(
+        {
+            "target": (grid, target, {"long_name": "target anomaly", **units}),
+            "forecast": (grid, forecast, {"long_name": "forecast anomaly, not masked", **units}),
+            "input": (("lag", *grid), inputs[0].numpy(), {"long_name": "input anomaly", **units}),
+            "heatmap": (
+                ("place", "lag", *grid),
+                place_maps,
+                {"long_name": "attribution of a place's forecast", **units},
+            ),
+            "method_heatmap": (
+                ("method", "lag", *grid),
+                method_maps,
+                {"long_name": "attribution of the compared pixel's forecast by method", **units},
+            ),
+            "ocean": record.statistics["ocean"],
+            "place_lat": ("place", record.lat[rows], {"units": "degrees_north"}),
+            "place_lon": ("place", record.lon[cols], {"units": "degrees_east"}),
+            "compared_lat": ((), record.lat[compared[0]], {"units": "degrees_north"}),
+            "compared_lon": ((), record.lon[compared[1]], {"units": "degrees_east"}),
+        },
+        coords={
+            "lag": np.arange(-emulator.history, 0, dtype=np.int32),
+            "place": list(places),
+            "method": list(settings.methods),
+            "lat": record.statistics["lat"],
+            "lon": record.statistics["lon"],
+        },
+        attrs={
+            "Conventions": "CF-1.11",
+            "title": f"Explanation of one forecast of the lead-{emulator.lead} emulator",
+            "lead": emulator.lead,
+            "sample": sample,
+            "target_month": record.months[sample + emulator.lead - 1],
+            "method": attribution.method,
+            "baseline": baseline,
+            "model_sha256": emulator.model_sha256,
+        },
+    )
+    dataset["lag"].attrs = {"long_name": "month of input relative to the first month after it", "units": "month"}
+    return dataset

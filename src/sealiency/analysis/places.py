@@ -1,0 +1,147 @@
+"""Finding pixels on the region's grid."""
+
+import numpy as np
+
+from sealiency.config.attribution import Attribution, Instance, Pixel
+from sealiency.errors import SealiencyError
+
+# Pixels of the closest rows and columns see the region's edge rather than the sea.
+EDGE_CELLS = 5
+
+
+def locate_pixel(pixel: Pixel, lat: np.ndarray, lon: np.ndarray, key: str) -> tuple[int, int]:
+    """Return the row and column of a pixel.
+
+    Parameters
+    ----------
+    pixel
+        Pixel by row and column or by place.
+    lat, lon
+        Cell centres of the region, degrees, ascending.
+    key
+        Configuration key of the pixel, for the error.
+
+    Raises
+    ------
+    SealiencyError
+        If the pixel lies outside the region.
+    """
+    if pixel.row is not None and pixel.column is not None:
+        if pixel.row >= len(lat) or pixel.column >= len(lon):
+            raise SealiencyError(
+                f"{key}: pixel {pixel.name} at row {pixel.row}, column {pixel.column} lies outside the region of "
+                f"{len(lat)} rows and {len(lon)} columns; count from 0 in the south-west"
+            )
+        return pixel.row, pixel.column
+    row = int(np.abs(lat - pixel.lat).argmin())
+    # Differences modulo 360 make 316 E and 44 W one place.
+    away = np.abs((lon - pixel.lon + 180) % 360 - 180)
+    column = int(away.argmin())
+    reach = max(np.diff(lat).max(), np.diff(lon).max())
+    if abs(lat[row] - pixel.lat) > reach or away[column] > reach:
+        raise SealiencyError(
+            f"{key}: pixel {pixel.name} at {pixel.lat:g} N, {pixel.lon:g} E lies outside the region "
+            f"{lat[0]:g}..{lat[-1]:g} N, {lon[0]:g}..{lon[-1]:g} E; choose a place inside"
+        )
+    return row, column
+
+
+def list_block_pixels(
+    settings: Attribution, block: str, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray
+) -> list[tuple[str, int, int]]:
+    """Return the name, row and column of each pixel of a block.
+
+    Parameters
+    ----------
+    settings
+        Attribution settings.
+    block
+        Name of a listed pixel, or for `all` pixels the number of a block such as "003".
+    ocean
+        Ocean mask, bool of shape (lat, lon).
+    lat, lon
+        Cell centres of the region, degrees, ascending.
+
+    Raises
+    ------
+    SealiencyError
+        If a listed pixel lies outside the region or on land.
+    """
+    if settings.pixels == "all":
+        # Row-major order, so that neighbours of a row share a block.
+        cells = np.argwhere(ocean)
+        part = np.array_split(cells, settings.pixel_blocks)[int(block)]
+        return [(f"r{row}c{column}", int(row), int(column)) for row, column in part]
+    pixel = next(pixel for pixel in settings.pixels if pixel.name == block)
+    row, column = locate_pixel(pixel, lat, lon, "attribution.pixels")
+    if not ocean[row, column]:
+        raise SealiencyError(
+            f"attribution.pixels: pixel {pixel.name} (row {row}, column {column}, {lat[row]:g} N, {lon[column]:g} E) is on "
+            "land; choose an ocean pixel"
+        )
+    return [(pixel.name, row, column)]
+
+
+def name_blocks(settings: Attribution) -> list[str]:
+    """Return the names of all blocks: the listed pixels' own, or numbers for `all` pixels."""
+    if settings.pixels == "all":
+        return [f"{number:04d}" for number in range(settings.pixel_blocks)]
+    return [pixel.name for pixel in settings.pixels]
+
+
+def choose_places(
+    settings: Instance, target: np.ndarray, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray
+) -> dict[str, tuple[int, int]]:
+    """Return row and column of the compared pixel and of A (land by the coast), B (warm) and C (cold).
+
+    Parameters
+    ----------
+    settings
+        Instance settings; a pixel that is None is chosen by its rule.
+    target
+        Target anomalies of the sample, shape (lat, lon).
+    ocean
+        Ocean mask, bool of shape (lat, lon).
+    lat, lon
+        Cell centres of the region, degrees, ascending.
+
+    Raises
+    ------
+    SealiencyError
+        If a configured pixel lies outside the region, on land (B, C) or in the sea (A), or no pixel fits a rule.
+    """
+    compared = locate_pixel(settings.compared, lat, lon, "instance.compared")
+    inside = ocean.copy()
+    edge = min(EDGE_CELLS, (min(ocean.shape) - 1) // 2)
+    inside[:edge] = inside[-edge:] = inside[:, :edge] = inside[:, -edge:] = False
+    coast = ~ocean & _has_neighbour(ocean)
+    if not coast.any() and settings.land is None:
+        raise SealiencyError("instance.land: the region holds no land by the coast; name a pixel")
+    if not inside.any() and (settings.warm is None or settings.cold is None):
+        raise SealiencyError("instance.warm, instance.cold: no ocean cell lies inside the region's edge; name pixels")
+    distance = np.hypot(
+        lat[:, None] - lat[compared[0]], (lon[None] - lon[compared[1]]) * np.cos(np.deg2rad(lat[compared[0]]))
+    )
+    rules = {
+        "A": ("land", np.where(coast, distance, np.inf)),
+        "B": ("warm", np.where(inside, -target, np.inf)),
+        "C": ("cold", np.where(inside, target, np.inf)),
+    }
+    places = {"compared": compared}
+    for letter, (key, cost) in rules.items():
+        pixel: Pixel | None = getattr(settings, key)
+        if pixel is None:
+            row, column = np.unravel_index(int(cost.argmin()), cost.shape)
+            places[letter] = (int(row), int(column))
+            continue
+        places[letter] = locate_pixel(pixel, lat, lon, f"instance.{key}")
+        if ocean[places[letter]] == (letter == "A"):
+            raise SealiencyError(
+                f"instance.{key}: pixel {pixel.name} is {'in the sea' if letter == 'A' else 'on land'}; choose another"
+            )
+    return places
+
+
+def _has_neighbour(ocean: np.ndarray) -> np.ndarray:
+    padded = np.pad(ocean, 1)
+    return padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]

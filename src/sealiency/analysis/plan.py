@@ -1,0 +1,58 @@
+"""What a run will explain, checked against the prepared record before any long work begins."""
+
+from typing import Any
+
+from sealiency.analysis.instance import choose_validation_sample
+from sealiency.analysis.places import list_block_pixels, locate_pixel, name_blocks
+from sealiency.config.attribution import Ablation, Attribution, Instance
+from sealiency.config.data import Samples
+from sealiency.data.prepare import PreparedRecord
+from sealiency.data.samples import choose_samples
+
+
+def plan_run(
+    record: PreparedRecord,
+    leads: list[int],
+    samples: Samples,
+    attribution: Attribution,
+    instance: Instance,
+    ablation: Ablation,
+) -> dict[str, Any]:
+    """Return the samples of each lead and the explained pixels, having checked that all of them exist.
+
+    Raises
+    ------
+    SealiencyError
+        If the record is too short for a lead, or a pixel or sample lies outside it.
+    """
+    periods = {}
+    for lead in leads:
+        split = record.split(lead, samples)
+        choose_validation_sample(split, instance.sample, "instance.sample")
+        choose_validation_sample(split, ablation.sample, "ablation.sample")
+        periods[str(lead)] = {
+            name: {
+                "samples": len(period),
+                "first_target": record.months[period[0] + lead - 1],
+                "last_target": record.months[period[-1] + lead - 1],
+            }
+            for name, period in (("training", split.training), ("validation", split.validation), ("test", split.test))
+            if len(period)
+        }
+    ocean = record.ocean.numpy()
+    for key in ("compared", "land", "warm", "cold"):
+        pixel = getattr(instance, key)
+        if pixel is not None:
+            locate_pixel(pixel, record.lat, record.lon, f"instance.{key}")
+    pixels = [
+        {"name": name, "row": row, "column": column, "lat": float(record.lat[row]), "lon": float(record.lon[column])}
+        for block in name_blocks(attribution)
+        for name, row, column in list_block_pixels(attribution, block, ocean, record.lat, record.lon)
+    ]
+    return {
+        "grid": list(ocean.shape),
+        "ocean_cells": int(ocean.sum()),
+        "periods": periods,
+        "explained_samples": len(choose_samples(record.training_samples, attribution.samples)),
+        "pixels": pixels,
+    }

@@ -1,0 +1,211 @@
+"""Skill of an emulator beside persistence, damped persistence and per-pixel ridge regression."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from sealiency.data.prepare import PreparedRecord
+from sealiency.data.samples import SampleWindows, Split
+from sealiency.models.emulator import Emulator
+
+PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge")
+RIDGE_PENALTIES = tuple(10.0**power for power in range(-4, 4))
+PIXELS_AT_ONCE = 512
+SAMPLES_AT_ONCE = 64
+
+
+def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) -> xr.Dataset:
+    """Compare the emulator's forecasts with three simpler predictors, all fitted on the training samples alone.
+
+    Parameters
+    ----------
+    emulator
+        Trained emulator of one lead.
+    record
+        Prepared record.
+    split
+        Samples of each period of this lead.
+
+    Returns
+    -------
+    xarray.Dataset
+        `rmse` and `acc` (period, predictor, lat, lon), over the samples of a period, NaN on land; `rmse_mean` and
+        `acc_mean` (period, predictor), over samples and ocean cells weighted by cell area; the training means
+        `training_mean_target`, `training_mean_forecast` (lat, lon) and `training_mean_input` (lag, lat, lon). RMSE and
+        means are in standardised units, float32. The attribute `beats_persistence` is 1 if the emulator's area-mean
+        RMSE is below that of persistence in the validation period, else 0.
+
+    Notes
+    -----
+    The anomaly correlation is not centred: sum(f o) / sqrt(sum(f^2) sum(o^2)) of anomalies from the climatology of the
+    training months, as the World Meteorological Organization's standard verification defines it.
+    """
+    windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
+    ocean = record.ocean.numpy()
+    area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]
+    ridge = _fit_ridge(windows, split.training, ocean)
+    damping = _fit_damping(windows, split.training, ocean)
+    periods = {"validation": split.validation, "test": split.test}
+    periods = {name: samples for name, samples in periods.items() if len(samples)}
+    maps = {
+        score: np.full((len(periods), len(PREDICTORS), *ocean.shape), np.nan, np.float32) for score in ("rmse", "acc")
+    }
+    means = {score: np.zeros((len(periods), len(PREDICTORS))) for score in ("rmse", "acc")}
+    for at_period, samples in enumerate(periods.values()):
+        observed = windows.targets(samples).numpy()[:, ocean].astype(np.float64)
+        last = windows.persistence(samples).numpy()[:, ocean].astype(np.float64)
+        forecasts = {
+            "emulator": _forecast(emulator, windows, samples)[:, ocean],
+            "persistence": last,
+            "damped_persistence": damping * last,
+            "ridge": ridge(samples),
+        }
+        for at_predictor, name in enumerate(PREDICTORS):
+            products = {
+                "error": ((forecasts[name] - observed) ** 2).mean(0),
+                "cross": (forecasts[name] * observed).mean(0),
+                "forecast": (forecasts[name] ** 2).mean(0),
+                "observed": (observed**2).mean(0),
+            }
+            whole = {key: np.average(value, weights=area) for key, value in products.items()}
+            for key, scores in (("pixel", products), ("mean", whole)):
+                rmse = np.sqrt(scores["error"])
+                power = np.sqrt(scores["forecast"] * scores["observed"])
+                acc = np.divide(scores["cross"], power, out=np.zeros_like(power), where=power > 0)
+                if key == "pixel":
+                    maps["rmse"][at_period, at_predictor, ocean] = rmse
+                    maps["acc"][at_period, at_predictor, ocean] = acc
+                else:
+                    means["rmse"][at_period, at_predictor] = rmse
+                    means["acc"][at_period, at_predictor] = acc
+    skill = _build_dataset(record, emulator, list(periods), maps, means)
+    for name, values in _training_means(emulator, windows, split.training).items():
+        skill[name] = values
+    return skill
+
+
+def _training_means(emulator: Emulator, windows: SampleWindows, samples: range) -> dict[str, tuple]:
+    inputs = np.zeros((emulator.history, *emulator.ocean.shape))
+    forecast, target = np.zeros(emulator.ocean.shape), np.zeros(emulator.ocean.shape)
+    for start in range(samples.start, samples.stop, SAMPLES_AT_ONCE):
+        batch = range(start, min(start + SAMPLES_AT_ONCE, samples.stop))
+        values = windows.inputs(batch)
+        inputs += values.double().sum(0).numpy()
+        forecast += emulator.forecast(values).double().sum(0).numpy()
+        target += windows.targets(batch).double().sum(0).numpy()
+    units = {"units": "1", "cell_methods": "time: mean"}
+    count = len(samples)
+    return {
+        "training_mean_target": (("lat", "lon"), (target / count).astype(np.float32), units),
+        "training_mean_forecast": (("lat", "lon"), (forecast / count).astype(np.float32), units),
+        "training_mean_input": (("lag", "lat", "lon"), (inputs / count).astype(np.float32), units),
+    }
+
+
+def _forecast(emulator: Emulator, windows: SampleWindows, samples: range) -> np.ndarray:
+    batches = [
+        emulator.forecast(windows.inputs(range(start, min(start + SAMPLES_AT_ONCE, samples.stop)))).numpy()
+        for start in range(samples.start, samples.stop, SAMPLES_AT_ONCE)
+    ]
+    return np.concatenate(batches).astype(np.float64)
+
+
+def _fit_damping(windows: SampleWindows, training: range, ocean: np.ndarray) -> np.ndarray:
+    last = windows.persistence(training).numpy()[:, ocean].astype(np.float64)
+    target = windows.targets(training).numpy()[:, ocean].astype(np.float64)
+    power = (last**2).sum(0)
+    return np.divide((last * target).sum(0), power, out=np.zeros_like(power), where=power > 0)
+
+
+def _fit_ridge(windows: SampleWindows, training: range, ocean: np.ndarray) -> Callable[[range], np.ndarray]:
+    """Fit one ridge regression a pixel on its own history, with one penalty chosen within the training samples."""
+    # The last fifth of the training period, after a gap of one history, chooses the penalty.
+    cut = training.start + max(1, int(0.8 * len(training)))
+    held_out = range(min(cut + len(windows.lags), training.stop - 1), training.stop)
+    fitted = range(training.start, cut)
+    history = windows.anomaly.numpy()[:, ocean]
+
+    def design(samples: range, pixels: slice) -> np.ndarray:
+        # Shape (pixel, sample, lag).
+        steps = np.asarray(samples)[:, None] + windows.lags.numpy()
+        return history[:, pixels][steps].transpose(2, 0, 1).astype(np.float64)
+
+    def targets(samples: range, pixels: slice) -> np.ndarray:
+        return history[np.asarray(samples) + windows.lead - 1][:, pixels].T.astype(np.float64)
+
+    def solve(samples: range, pixels: slice, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+        x, y = design(samples, pixels), targets(samples, pixels)
+        x_mean, y_mean = x.mean(1), y.mean(1)
+        x, y = x - x_mean[:, None], y - y_mean[:, None]
+        gram = x.transpose(0, 2, 1) @ x
+        gram += penalty * len(samples) * np.eye(gram.shape[1])
+        weights = np.linalg.solve(gram, (x.transpose(0, 2, 1) @ y[..., None]))[..., 0]
+        return weights, y_mean - (weights * x_mean).sum(1)
+
+    def apply(samples: range, pixels: slice, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        return (design(samples, pixels) @ weights[..., None])[..., 0] + offset[:, None]
+
+    blocks = [slice(start, start + PIXELS_AT_ONCE) for start in range(0, history.shape[1], PIXELS_AT_ONCE)]
+    errors = []
+    for penalty in RIDGE_PENALTIES:
+        squared = 0.0
+        for pixels in blocks:
+            predicted = apply(held_out, pixels, *solve(fitted, pixels, penalty))
+            squared += float(((predicted - targets(held_out, pixels)) ** 2).sum())
+        errors.append(squared)
+    best = RIDGE_PENALTIES[int(np.argmin(errors))]
+    models = [solve(training, pixels, best) for pixels in blocks]
+
+    def predict(samples: range) -> np.ndarray:
+        return np.concatenate([apply(samples, p, *model) for p, model in zip(blocks, models, strict=True)]).T
+
+    return predict
+
+
+def _build_dataset(
+    record: PreparedRecord,
+    emulator: Emulator,
+    periods: list[str],
+    maps: dict[str, np.ndarray],
+    means: dict[str, np.ndarray],
+) -> xr.Dataset:
+    statistics = record.statistics
+    lags = np.arange(-emulator.history, 0, dtype=np.int32)
+    skill = xr.Dataset(
+        coords={
+            "period": periods,
+            "predictor": list(PREDICTORS),
+            "lag": (
+                "lag",
+                lags,
+                {"long_name": "month of input relative to the first month after it", "units": "month"},
+            ),
+            "lat": statistics["lat"],
+            "lon": statistics["lon"],
+        }
+    )
+    long_names = {"rmse": "root mean squared error", "acc": "anomaly correlation, not centred"}
+    for score, long_name in long_names.items():
+        skill[score] = (
+            ("period", "predictor", "lat", "lon"),
+            maps[score],
+            {"long_name": f"{long_name} over samples", "units": "1"},
+        )
+        skill[f"{score}_mean"] = (
+            ("period", "predictor"),
+            means[score],
+            {"long_name": f"{long_name} over samples and ocean cells, weighted by area", "units": "1"},
+        )
+    skill["ocean"] = statistics["ocean"]
+    skill["scale"] = statistics["scale"]
+    rmse = skill["rmse_mean"].sel(period="validation")
+    beats = float(rmse.sel(predictor="emulator")) < float(rmse.sel(predictor="persistence"))
+    skill.attrs = {
+        "Conventions": "CF-1.11",
+        "title": f"Skill of the lead-{emulator.lead} emulator and of simpler predictors",
+        "lead": emulator.lead,
+        "beats_persistence": int(beats),
+        "model_sha256": emulator.model_sha256,
+    }
+    return skill

@@ -1,0 +1,1 @@
+"""Which inputs a forecast comes from: methods, shards of sums, and their reduction."""

@@ -1,0 +1,36 @@
+"""Reading one pixel out of the mean heatmaps of many."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from sealiency.analysis.places import locate_pixel
+from sealiency.config.attribution import Pixel
+
+
+def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
+    """Read the mean heatmaps of one pixel, without reading those of the others.
+
+    Parameters
+    ----------
+    path
+        NetCDF file of the reduction.
+    pixel
+        Name of the pixel; one that is not in the file stands for the explained pixel nearest to `compared`.
+    compared
+        Place to look for.
+
+    Returns
+    -------
+    xarray.Dataset
+        The file's variables with a `pixel` dimension of length 1.
+    """
+    with xr.open_dataset(path, engine="netcdf4") as dataset:
+        names = dataset["pixel"].values.tolist()
+        if pixel in names:
+            at = names.index(pixel)
+        else:
+            row, column = locate_pixel(compared, dataset["lat"].values, dataset["lon"].values, "instance.compared")
+            at = int(np.hypot(dataset["pixel_row"] - row, dataset["pixel_column"] - column).argmin())
+        return dataset.isel(pixel=[at]).load()

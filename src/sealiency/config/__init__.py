@@ -1,0 +1,1 @@
+"""The configuration of a run: one class a section, every key checked, every field described with its unit."""

@@ -1,0 +1,93 @@
+"""The network and its training."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sealiency.config.base import Section
+
+Lead = Annotated[int, Field(ge=1, le=120)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Network(Section):
+    """The DenseNet encoder-decoder of Xu et al. (2021), Table 1; the defaults are theirs."""
+
+    stem_channels: int = Field(default=144, ge=1)
+    """Channels after the first convolution."""
+    growth_rate: int = Field(default=16, ge=1)
+    """Channels that each dense layer adds."""
+    dense_layers: tuple[int, int, int] = (3, 6, 3)
+    """Layers of the three dense blocks."""
+    upsampling: Literal["nearest", "bicubic"] = "nearest"
+    """Interpolation of the two upsampling steps: nearest as in the paper's table, bicubic as in its text."""
+    residual: bool = False
+    """Add the network's output to persistence (month -1), so that it learns the change alone."""
+
+
+class Training(Section):
+    """The training of one emulator per lead and seed; `epochs` and `dropout` take one value, or one a lead."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    """Seeds, one emulator each; figures show the first."""
+    epochs: Annotated[int, Field(ge=1)] | dict[Lead, Annotated[int, Field(ge=1)]] = {1: 700, 6: 500, 9: 300}
+    """Most epochs, by lead in months or one for all."""
+    dropout: Dropout | dict[Lead, Dropout] = {1: 0.0, 6: 0.5, 9: 0.5}
+    """Dropout of whole channels after each dense layer, by lead in months or one for all."""
+    batch_size: int = Field(default=128, ge=1)
+    """Samples of one optimiser step."""
+    learning_rate: float = Field(default=7e-4, gt=0)
+    """Initial learning rate of AdamW."""
+    weight_decay: float = Field(default=1e-7, ge=0)
+    """Weight decay of AdamW."""
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    """Learning rate by epoch: times 0.99 every 3 epochs, half a cosine down to 0, or constant."""
+    patience: int = Field(default=50, ge=1)
+    """Epochs without a better validation RMSE after which training stops; the best epoch is kept."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the training passes; auto takes bfloat16 where the processor or GPU has it in hardware."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training runs; auto takes a GPU if there is one."""
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} holds one seed twice")
+        return self
+
+
+class LeadTraining(Section):
+    """The training settings of one lead and seed, resolved from `Training`."""
+
+    lead: Lead
+    """Lead, months."""
+    seed: int
+    """Seed of weights, order of samples and dropout."""
+    epochs: int
+    """Most epochs."""
+    dropout: float
+    """Dropout of whole channels after each dense layer."""
+    batch_size: int
+    """Samples of one optimiser step."""
+    learning_rate: float
+    """Initial learning rate."""
+    weight_decay: float
+    """Weight decay."""
+    schedule: Literal["step", "cosine", "constant"]
+    """Learning rate by epoch."""
+    patience: int
+    """Epochs without a better validation RMSE after which training stops."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    """Arithmetic of the training passes."""
+    device: Literal["auto", "cpu", "cuda"]
+    """Where training runs."""
+
+
+def resolve_training(training: Training, lead: int, seed: int) -> LeadTraining:
+    """Return the settings of one lead and seed, so that another lead's settings do not touch its job."""
+    chosen = {
+        name: value[lead] if isinstance(value := getattr(training, name), dict) else value
+        for name in ("epochs", "dropout")
+    }
+    shared = training.model_dump(exclude={"seeds", "epochs", "dropout"})
+    return LeadTraining(lead=lead, seed=seed, **chosen, **shared)

@@ -1,0 +1,145 @@
+"""The whole configuration of a run, read from YAML."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from sealiency.config.attribution import Ablation, Attribution, Instance
+from sealiency.config.base import Section
+from sealiency.config.data import Data, Samples
+from sealiency.config.emulator import Lead, Network, Training
+from sealiency.config.figures import Figures
+from sealiency.errors import SealiencyError
+
+
+class Run(Section):
+    """Where results go."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run; everything it makes lies in <folder>/<name>."""
+    folder: str = "results"
+    """Folder of all runs, relative to the working directory."""
+
+
+class Configuration(Section):
+    """All settings of a run."""
+
+    run: Run = Run()
+    """Where results go."""
+    leads: Annotated[list[Lead], Field(min_length=1)] = [1, 6, 9]
+    """Lead times, months: lead i forecasts month k+i-1 from months k-36..k-1."""
+    data: Data = Data()
+    """The record and its preparation."""
+    samples: Samples = Samples()
+    """How the record is cut into samples."""
+    network: Network = Network()
+    """The emulator's network."""
+    training: Training = Training()
+    """The training of the emulators."""
+    attribution: Attribution = Attribution()
+    """The mean heatmaps over the training samples."""
+    instance: Instance = Instance()
+    """The explanation of single forecasts."""
+    ablation: Ablation = Ablation()
+    """The ablation experiment."""
+    figures: Figures = Figures()
+    """Appearance of the figures."""
+
+    @model_validator(mode="after")
+    def _check_across_sections(self) -> Self:
+        problems = []
+        if len(set(self.leads)) < len(self.leads):
+            problems.append(f"leads {self.leads} holds one lead twice")
+        for name in ("epochs", "dropout"):
+            by_lead = getattr(self.training, name)
+            missing = [lead for lead in self.leads if isinstance(by_lead, dict) and lead not in by_lead]
+            if missing:
+                problems.append(f"training.{name} has no value for lead {missing}; add one, or give one for all leads")
+        region = self.data.region
+        pixels = [] if self.attribution.pixels == "all" else list(self.attribution.pixels)
+        pixels += [p for p in (self.instance.compared, self.instance.land, self.instance.warm, self.instance.cold) if p]
+        for pixel in pixels:
+            if pixel.lat is not None and pixel.lon is not None and not region.holds(pixel.lat, pixel.lon):
+                problems.append(
+                    f"pixel {pixel.name} at {pixel.lat:g} N, {pixel.lon:g} E lies outside data.region "
+                    f"({region.south:g}..{region.north:g} N, {region.west:g}..{region.east:g} E); move one of them"
+                )
+        if self.ablation.months != "all":
+            outside = [month for month in self.ablation.months if month < -self.samples.history]
+            if outside:
+                problems.append(
+                    f"ablation.months {outside} lie before the earliest input month -{self.samples.history}"
+                )
+        if self.attribution.samples != "all" and self.attribution.samples > self.samples.training:
+            problems.append(
+                f"attribution.samples ({self.attribution.samples}) exceeds samples.training ({self.samples.training})"
+            )
+        if self.attribution.samples == "all" and self.attribution.sample_chunks > self.samples.training:
+            problems.append(
+                f"attribution.sample_chunks ({self.attribution.sample_chunks}) exceeds samples.training "
+                f"({self.samples.training})"
+            )
+        if self.attribution.method == "guided_backprop":
+            problems.append(
+                "attribution.method guided_backprop does not sum to the forecast, so it has no completeness to check; "
+                "choose deeplift, deeplift_shap or integrated_gradients, and compare guided_backprop in instance.methods"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def parse_configuration(settings: dict[str, Any], origin: str) -> Configuration:
+    """Check settings, as read from YAML, and return the configuration.
+
+    Parameters
+    ----------
+    settings
+        Nested settings by section.
+    origin
+        Name of the file they come from, for the error.
+
+    Raises
+    ------
+    SealiencyError
+        If any setting is unknown or impossible; the message lists every problem, one a line.
+    """
+    try:
+        return Configuration.model_validate(settings)
+    except ValidationError as error:
+        problems = [line for detail in error.errors() for line in _describe(detail)]
+        raise SealiencyError("\n".join([f"{origin}: {len(problems)} problem(s)", *problems])) from None
+
+
+def read_configuration(path: str | Path) -> Configuration:
+    """Read and check a YAML file; see `parse_configuration` for the errors."""
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SealiencyError(f"{path}: {error.strerror}; name a readable configuration file") from None
+    except yaml.YAMLError as error:
+        raise SealiencyError(f"{path}: not valid YAML ({error}); mend the file") from None
+    if not isinstance(settings, dict):
+        raise SealiencyError(f"{path}: holds a {type(settings).__name__}, not sections such as `data:`; mend the file")
+    return parse_configuration(settings, str(path))
+
+
+def _describe(detail: Any) -> list[str]:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(), n=1, cutoff=0.6)
+        mend = f"did you mean `{close[0]}`?" if close else "remove it; docs/configuration.md lists every key"
+        return [f"- {key} = {detail['input']!r}: unknown key; {mend}"]
+    if detail["type"] == "value_error":
+        prefix = f"{key}: " if key else ""
+        return [f"- {prefix}{line}" for line in str(detail["ctx"]["error"]).split("\n")]
+    return [f"- {key} = {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"]
+
+
+def _known_keys() -> list[str]:
+    definitions = Configuration.model_json_schema()
+    sections = [definitions, *definitions["$defs"].values()]
+    return [name for section in sections for name in section.get("properties", {})]

@@ -1,0 +1,1 @@
+"""Reading, simulating and preparing sea surface temperature."""

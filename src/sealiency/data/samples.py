@@ -1,0 +1,110 @@
+"""Samples: which months are read, which month is forecast, and which period a sample belongs to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sealiency.config.data import Samples
+from sealiency.errors import SealiencyError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples of each period, by number k: sample k reads months k-history..k-1 and targets month k+lead-1."""
+
+    training: range
+    validation: range
+    test: range
+
+
+def count_training_months(history: int, training: int) -> int:
+    """Return how many filtered months, from the first on, are input of one of so many training samples."""
+    return history + training - 1
+
+
+def split_samples(months: int, lead: int, samples: Samples, filter_width: int) -> Split:
+    """Divide a record into training, validation and test samples that share no raw month.
+
+    Parameters
+    ----------
+    months
+        Filtered months of the record.
+    lead
+        Lead, months.
+    samples
+        Wanted number of samples a period.
+    filter_width
+        Raw months that one filtered month is made of.
+
+    Raises
+    ------
+    SealiencyError
+        If the record is too short; the message says how many raw months there are and are needed.
+    """
+    # The last target's raw months end at k+lead-1; the next period's first input begins filter_width-1 months early.
+    gap = samples.history + lead - 1 + filter_width - 1
+    asked_test = 0 if samples.test == "rest" else samples.test
+    needed = samples.history + samples.training + gap + samples.validation + lead - 1
+    if asked_test:
+        needed += gap + asked_test
+    if needed > months:
+        lost = filter_width - 1
+        raise SealiencyError(
+            f"samples: {samples.training} training, {samples.validation} validation and {samples.test} test samples at "
+            f"lead {lead} need {needed + lost} months; the record has {months + lost}. Lower samples.training, "
+            "samples.validation or samples.test, or add months"
+        )
+    validation = samples.history + samples.training + gap
+    test = validation + samples.validation + gap
+    end = months - lead + 1 if samples.test == "rest" else test + asked_test
+    return Split(
+        training=range(samples.history, samples.history + samples.training),
+        validation=range(validation, validation + samples.validation),
+        test=range(test, max(test, end)) if samples.test == "rest" or asked_test else range(test, test),
+    )
+
+
+def choose_samples(training: range, count: int | str) -> list[int]:
+    """Return `count` training samples spread evenly from the first to the last, or `all` of them."""
+    if count == "all":
+        return list(training)
+    positions = np.linspace(0, len(training) - 1, int(count))
+    return [training[int(position)] for position in np.round(positions)]
+
+
+def divide(items: list[int], parts: int, part: int) -> list[int]:
+    """Return part number `part` of a list divided into `parts` runs whose lengths differ by one at most."""
+    return items[part * len(items) // parts : (part + 1) * len(items) // parts]
+
+
+class SampleWindows:
+    """Inputs and targets of samples, cut from a record held in memory.
+
+    Parameters
+    ----------
+    anomaly
+        Standardised anomalies, float32 of shape (time, lat, lon), 0 on land.
+    lead
+        Lead, months.
+    history
+        Months of input.
+    """
+
+    def __init__(self, anomaly: Tensor, lead: int, history: int) -> None:
+        self.anomaly = anomaly
+        self.lead = lead
+        self.lags = torch.arange(-history, 0)
+
+    def inputs(self, samples: list[int] | range) -> Tensor:
+        """Return inputs of shape (sample, history, lat, lon), oldest month first."""
+        return self.anomaly[torch.as_tensor(list(samples))[:, None] + self.lags]
+
+    def targets(self, samples: list[int] | range) -> Tensor:
+        """Return targets of shape (sample, lat, lon)."""
+        return self.anomaly[torch.as_tensor(list(samples)) + self.lead - 1]
+
+    def persistence(self, samples: list[int] | range) -> Tensor:
+        """Return the last input month, of shape (sample, lat, lon)."""
+        return self.anomaly[torch.as_tensor(list(samples)) - 1]

@@ -1,0 +1,1 @@
+"""The figures, one module each; every function returns a matplotlib figure."""

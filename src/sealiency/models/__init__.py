@@ -1,0 +1,1 @@
+"""The emulators and their training."""

@@ -1,0 +1,109 @@
+"""A trained emulator: its file, its identity and its forecasts."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sealiency.config.emulator import Network
+from sealiency.errors import SealiencyError
+from sealiency.files import write_whole
+from sealiency.models.densenet import DenseNet
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A network in evaluation mode with what is needed to use it."""
+
+    network: DenseNet
+    ocean: Tensor
+    """Bool of shape (lat, lon)."""
+    lead: int
+    seed: int
+    history: int
+    prepared_sha256: str
+    model_sha256: str
+
+    def forecast(self, inputs: Tensor, batch_size: int = 32) -> Tensor:
+        """Forecast in batches, without gradients.
+
+        Parameters
+        ----------
+        inputs
+            Standardised anomalies of shape (sample, history, lat, lon).
+        batch_size
+            Samples forecast at once.
+
+        Returns
+        -------
+        Tensor
+            Unmasked forecasts, float32 of shape (sample, lat, lon).
+        """
+        self.network.eval()
+        with torch.inference_mode():
+            return torch.cat([self.network(batch)[:, 0] for batch in inputs.split(batch_size)])
+
+
+def hash_weights(weights: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of weights: names, types, shapes and values, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        values = weights[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(values.dtype), list(values.shape)]).encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_torch(content: dict[str, Any], path: str | Path) -> None:
+    """Write tensors and plain values as a PyTorch file, whole or not at all."""
+    with write_whole(path) as partial:
+        torch.save(content, partial)
+
+
+def load_torch(path: str | Path) -> dict[str, Any]:
+    """Read a PyTorch file of tensors and plain values.
+
+    Raises
+    ------
+    SealiencyError
+        If the file is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SealiencyError(f"{path}: cannot be read ({error}); delete it and run again to make it anew") from None
+
+
+def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
+    """Read an emulator file written by training.
+
+    Parameters
+    ----------
+    path
+        The file.
+    threads
+        Processor threads that PyTorch may use from now on; None leaves its own choice.
+
+    Raises
+    ------
+    SealiencyError
+        If the file is damaged.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    content = load_torch(path)
+    network = DenseNet(Network(**content["network"]), content["history"], tuple(content["ocean"].shape))
+    network.load_state_dict(content["weights"])
+    return Emulator(
+        network=network.eval(),
+        ocean=content["ocean"],
+        lead=content["lead"],
+        seed=content["seed"],
+        history=content["history"],
+        prepared_sha256=content["prepared_sha256"],
+        model_sha256=hash_weights(content["weights"]),
+    )

@@ -1,0 +1,102 @@
+"""Where a result comes from: versions, settings, inputs and the code that made it."""
+
+import ast
+import hashlib
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sealiency
+
+PACKAGE = Path(sealiency.__file__).parent
+
+
+def hash_settings(settings: Any) -> str:
+    """Return the SHA-256 of settings written as canonical JSON."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def hash_code(script: str | Path) -> str:
+    """Return the SHA-256 of a script and of every module of the library that it imports, directly or not.
+
+    A rule that has it among its parameters runs again when any of that code changes, and not otherwise.
+
+    Parameters
+    ----------
+    script
+        Path of a Python file that imports from the library.
+    """
+    found = {Path(script)}
+    left = [Path(script)]
+    while left:
+        for module in _imported_modules(left.pop()):
+            if module not in found:
+                found.add(module)
+                left.append(module)
+    digest = hashlib.sha256()
+    # The version string alone must not rerun anything: it is recorded, not depended on.
+    for path in sorted(found - {PACKAGE / "__init__.py"}, key=lambda path: path.as_posix()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def _imported_modules(path: Path) -> tuple[Path, ...]:
+    modules: list[Path] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "sealiency":
+                modules += [file for n in range(1, len(parts) + 1) if (file := _find_module(parts[1:n])) is not None]
+    return tuple(modules)
+
+
+def _find_module(parts: list[str]) -> Path | None:
+    base = PACKAGE.joinpath(*parts)
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def find_commit() -> str:
+    """Return the commit of the checkout the library runs from, "-dirty" if changed, or "unknown" outside one."""
+    command = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return answer.stdout.strip()
+
+
+def describe_provenance(
+    settings: Any, inputs: dict[str, str], **more: str | int | float
+) -> dict[str, str | int | float]:
+    """Return flat attributes for an output file.
+
+    Parameters
+    ----------
+    settings
+        The settings that the file depends on.
+    inputs
+        SHA-256 of each input, by name.
+    more
+        Further attributes, such as the seed.
+    """
+    return {
+        "sealiency_version": sealiency.__version__,
+        "sealiency_commit": find_commit(),
+        "settings": json.dumps(settings, sort_keys=True, default=str),
+        "settings_sha256": hash_settings(settings),
+        "inputs_sha256": json.dumps(inputs, sort_keys=True),
+        **more,
+    }

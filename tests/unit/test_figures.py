@@ -1,0 +1,446 @@
+import re
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, QuadMesh
+from matplotlib.figure import Figure
+
+from sealiency.config.figures import Figures
+from sealiency.figures import style
+from sealiency.figures.ablation import earliest_ablated, plot_ablation
+from sealiency.figures.forecast import plot_forecast
+from sealiency.figures.group import plot_group
+from sealiency.figures.instance import plot_instance
+from sealiency.figures.methods import plot_methods
+from sealiency.figures.skill import plot_skill, plot_skill_maps
+from sealiency.figures.training import plot_training
+
+SETTINGS = Figures(dpi=50, zoom=4)
+METHODS = ("integrated_gradients", "guided_backprop", "deeplift", "deeplift_shap")
+PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge")
+LAT, LON, LAG = np.arange(50.0, 60.0), np.arange(-50.0, -34.0), np.arange(-6, 0)
+SPACE = ("lat", "lon")
+COORDS = {"lat": LAT, "lon": LON, "lag": LAG}
+REPORT = Path(__file__).parents[2] / "workflow" / "report"
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(*shape, LAT.size, LON.size)).astype(np.float32)
+
+
+def ocean() -> np.ndarray:
+    mask = np.ones((LAT.size, LON.size), bool)
+    mask[7:, :4] = False
+    return mask
+
+
+def make_instance(lead: int = 1, methods: tuple[str, ...] = METHODS, places: str = "ABC") -> xr.Dataset:
+    sea = ocean()
+    heatmap = random(len(places), LAG.size, seed=3) * 0.01
+    # The most contributing month is -1, but for A -5.
+    heatmap[:, -1] *= 10
+    heatmap[:1, -5] *= 100
+    size = np.array([40.0 if name == "guided_backprop" else 1.0 for name in methods])[:, None, None, None]
+    return xr.Dataset(
+        {
+            "target": (SPACE, random(seed=1) * sea),
+            "forecast": (SPACE, random(seed=2)),
+            "input": (("lag", *SPACE), random(LAG.size, seed=4) * sea),
+            "heatmap": (("place", "lag", *SPACE), heatmap),
+            "method_heatmap": (("method", "lag", *SPACE), random(len(methods), LAG.size, seed=5) * size),
+            "ocean": (SPACE, sea),
+            "place_lat": ("place", [58.0, 54.0, 52.0][: len(places)]),
+            "place_lon": ("place", [-48.0, -40.0, -44.0][: len(places)]),
+            "compared_lat": 57.0,
+            "compared_lon": -44.0,
+        },
+        coords={**COORDS, "place": list(places), "method": list(methods)},
+        attrs={"lead": lead, "seed": 0, "target_month": "0071-05", "method": "deeplift", "baseline": "zero"},
+    )
+
+
+def make_skill(lead: int = 1, beats: int = 1, periods: tuple[str, ...] = ("validation", "test")) -> xr.Dataset:
+    dims, shape = ("period", "predictor"), (len(periods), len(PREDICTORS))
+    land = np.where(ocean(), 1.0, np.nan)
+    rmse = (0.4 + 0.05 * random(*shape, seed=lead)) * land
+    means = np.tile([0.3 if beats else 0.5, 0.4, 0.38, 0.35], (len(periods), 1)) + 0.01 * lead
+    return xr.Dataset(
+        {
+            "rmse": ((*dims, *SPACE), rmse),
+            "acc": ((*dims, *SPACE), np.tanh(random(*shape, seed=lead + 1)) * land),
+            "rmse_mean": (dims, means),
+            "acc_mean": (dims, 1 - means),
+            "training_mean_target": (SPACE, 0.1 * random(seed=6)),
+            "training_mean_forecast": (SPACE, 0.1 * random(seed=7)),
+            "training_mean_input": (("lag", *SPACE), 0.1 * random(LAG.size, seed=8)),
+            "ocean": (SPACE, ocean()),
+        },
+        coords={**COORDS, "period": list(periods), "predictor": list(PREDICTORS)},
+        attrs={"lead": lead, "seed": 0, "beats_persistence": beats},
+    )
+
+
+def make_heatmaps(lead: int = 1) -> xr.Dataset:
+    values = random(1, LAG.size, seed=lead)
+    positive, negative = np.maximum(values, 0), np.minimum(values, 0) / 7
+    monthly = [np.abs(part).sum((2, 3)) for part in (positive, negative)]
+    return xr.Dataset(
+        {
+            "positive_mean": (("pixel", "lag", *SPACE), positive),
+            "negative_mean": (("pixel", "lag", *SPACE), negative),
+            "monthly_positive": (("pixel", "lag"), monthly[0]),
+            "monthly_negative": (("pixel", "lag"), monthly[1]),
+            "monthly_all": (("pixel", "lag"), monthly[0] + monthly[1]),
+            "pixel_lat": ("pixel", [55.0]),
+            "pixel_lon": ("pixel", [-43.0]),
+            "ocean": (SPACE, ocean()),
+        },
+        coords={**COORDS, "pixel": ["group"]},
+        attrs={"lead": lead, "method": "deeplift", "baseline": "zero", "samples": 12},
+    )
+
+
+def make_ablation(lead: int = 1, months: str = "all") -> xr.Dataset:
+    box = np.zeros((LAT.size, LON.size), bool)
+    box[3:5, 6:9] = True
+    change = np.where(box, 0.2, 0.0)
+    forecast = random(seed=2)
+    return xr.Dataset(
+        {
+            "ablated_input": (("lag", *SPACE), np.where(box, 0, random(LAG.size, seed=4))),
+            "forecast": (SPACE, forecast),
+            "ablated_forecast": (SPACE, forecast + change),
+            "difference": (SPACE, change),
+            "mean_absolute_difference": (SPACE, np.abs(change)),
+            "ablated": (SPACE, box),
+            "ocean": (SPACE, ocean()),
+        },
+        coords=COORDS,
+        attrs={"lead": lead, "months": months, "target_month": "0071-05"},
+    )
+
+
+def make_history() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "epoch": [1, 2, 3, 4],
+            "learning_rate": 7e-4,
+            "training_rmse": [0.9, 0.6, 0.4, 0.3],
+            "validation_rmse": [0.9, 0.7, 0.5, 0.6],
+            "persistence_rmse": 0.55,
+        }
+    )
+
+
+def figure_of(name: str, beats: int = 1) -> Figure:
+    """Make the figure of one lead by its name."""
+    skill = make_skill(beats=beats)
+    makers = {
+        "forecast": lambda: plot_forecast(make_instance(), skill, SETTINGS),
+        "methods": lambda: plot_methods(make_instance(), skill, SETTINGS),
+        "instance": lambda: plot_instance(make_instance(), skill, SETTINGS),
+        "group": lambda: plot_group({1: skill}, {1: make_heatmaps()}, "group", SETTINGS, 1),
+        "ablation": lambda: plot_ablation(make_ablation(), skill, SETTINGS),
+        "skill": lambda: plot_skill({1: skill}, SETTINGS),
+        "skill_maps": lambda: plot_skill_maps(skill, SETTINGS),
+    }
+    return makers[name]()
+
+
+FIGURES = ("forecast", "methods", "instance", "group", "ablation", "skill", "skill_maps")
+
+
+def panel(figure: Figure, title: str) -> Axes:
+    (found,) = [axes for axes in figure.get_axes() if axes.get_title() == title]
+    return found
+
+
+def mesh(axes: Axes) -> QuadMesh:
+    (found,) = [artist for artist in axes.collections if isinstance(artist, QuadMesh)]
+    return found
+
+
+def limits(figure: Figure, title: str) -> tuple[float, float]:
+    return mesh(panel(figure, title)).get_clim()
+
+
+def rings(axes: Axes) -> dict[str, tuple[float, float]]:
+    """Return latitude and longitude of the marked pixels by name."""
+    marked = [line for line in axes.lines if (line.get_gid() or "").startswith("pixel")]
+    return {line.get_gid(): (float(line.get_ydata()[0]), float(line.get_xdata()[0])) for line in marked}
+
+
+def banner(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts if text.get_gid() == "no skill").replace("\n", " ")
+
+
+# The warning of no skill.
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_banner_stands_over_every_figure_without_skill_and_over_no_other(name):
+    assert banner(figure_of(name, beats=1)) == ""
+    assert banner(figure_of(name, beats=0)) == (
+        "No skill: the lead-1 emulator does not beat persistence on validation (RMSE 0.51 against 0.41). "
+        "Do not interpret its attributions."
+    )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_banner_title_and_panels_do_not_overlap_and_stay_on_the_figure(name):
+    figure = figure_of(name, beats=0)
+    figure.draw_without_rendering()
+    box = {text.get_gid(): text.get_window_extent() for text in figure.texts if text.get_gid()}
+    drawn = [axes.get_tightbbox() for axes in figure.get_axes() if axes.axison]
+    assert min(each.x0 for each in drawn) >= figure.bbox.x0
+    assert max(each.x1 for each in drawn) <= figure.bbox.x1
+    panels = max(each.y1 for each in drawn)
+    assert figure.bbox.y1 > box["no skill"].y1 > box["no skill"].y0 > box["title"].y1 > box["title"].y0 > panels
+    assert figure.bbox.x0 < box["no skill"].x0 < box["no skill"].x1 < figure.bbox.x1
+
+
+def test_group_names_each_lead_without_skill_in_banner_and_panel():
+    skill = {1: make_skill(1), 6: make_skill(6, beats=0), 9: make_skill(9, beats=0)}
+    figure = plot_group(skill, {lead: make_heatmaps(lead) for lead in skill}, "group", SETTINGS, 1)
+    assert re.findall(r"lead-(\d)", banner(figure)) == ["6", "9"]
+    titles = [axes.get_title() for axes in figure.get_axes() if axes.get_title().startswith("Lead")]
+    assert titles == ["Lead 1 month", "Lead 6 months (no skill)", "Lead 9 months (no skill)"]
+
+
+# Scales.
+
+
+def test_target_and_output_share_a_scale_and_the_error_has_its_own():
+    figure = figure_of("forecast")
+    assert limits(figure, "Target") == limits(figure, "Output")
+    low, high = limits(figure, "Error (output − target)")
+    assert low == -high
+    assert (low, high) != limits(figure, "Target")
+
+
+def test_methods_share_a_scale_in_a_row_but_for_guided_backprop():
+    figure = figure_of("methods")
+    for month in ("month −6", "month −1"):
+        shared = {limits(figure, f"{name}, {month}") for name in ("Integrated gradients", "DeepLIFT", "DeepLiftShap")}
+        assert len(shared) == 1
+        assert limits(figure, f"Guided backprop, {month}")[1] > 10 * shared.pop()[1]
+
+
+def test_positive_and_negative_heatmap_share_a_scale_centred_at_zero():
+    figure = figure_of("group")
+    positive = limits(figure, "Mean positive heatmap, month −1")
+    assert positive == limits(figure, "Mean negative heatmap, month −1")
+    assert positive[0] == -positive[1]
+
+
+def test_outputs_before_and_after_ablation_share_a_scale_and_the_difference_reaches_its_greatest_value():
+    figure = figure_of("ablation")
+    assert limits(figure, "B: output before ablation") == limits(figure, "C: output after ablation")
+    assert limits(figure, "D: difference (after − before)") == pytest.approx((-0.2, 0.2))
+
+
+def test_periods_share_the_scale_of_each_score_map():
+    figure = figure_of("skill_maps")
+    for score in ("RMSE", "Anomaly correlation", "RMSE relative to persistence"):
+        assert limits(figure, f"{score}, validation") == limits(figure, f"{score}, test")
+
+
+def test_relative_error_is_negative_where_the_emulator_is_better():
+    skill = make_skill()
+    skill["rmse"].loc[{"predictor": "emulator"}] = 0.3
+    skill["rmse"].loc[{"predictor": "persistence"}] = 0.4
+    values = mesh(panel(plot_skill_maps(skill, SETTINGS), "RMSE relative to persistence, test")).get_array()
+    np.testing.assert_allclose(values[0, 0], 0.3 / 0.4 - 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "limit", "extend"),
+    [([-3.0, 1.0, np.nan], 3.0, "neither"), ([0.0, 0.0], 1.0, "neither"), ([np.nan], 1.0, "neither")],
+)
+def test_symmetric_scale_is_centred_at_zero_without_nan_or_zero_width(values, limit, extend):
+    scale = style.Scale.symmetric([xr.DataArray(values)], "RdBu_r", "x", percentile=100)
+    assert (scale.norm.vmin, scale.norm.vmax, scale.extend) == (-limit, limit, extend)
+
+
+def test_robust_scale_leaves_out_the_outlier_and_says_so_by_an_arrow():
+    values = np.append(np.linspace(-1, 1, 999), 50.0)
+    scale = style.Scale.symmetric([xr.DataArray(values)], "RdBu_r", "x")
+    assert scale.norm.vmax == pytest.approx(np.percentile(np.abs(values), 99.5))
+    assert scale.extend == "both"
+    assert style.Scale.symmetric([xr.DataArray(np.append(np.zeros(999), 50.0))], "RdBu_r", "x").norm.vmax == 50
+
+
+# Maps.
+
+
+def test_output_shows_land_only_in_the_instance_figure():
+    land = ~ocean()
+    for name, shown in (("forecast", False), ("methods", False), ("instance", True)):
+        values = mesh(panel(figure_of(name), "Output")).get_array()
+        assert (~np.ma.getmaskarray(values)[land]).all() == shown
+        assert not np.ma.getmaskarray(values)[~land].any()
+
+
+def test_heatmap_hides_land_only_where_it_is_zero():
+    sea = xr.DataArray([[True, True, False, False]], dims=SPACE)
+    heatmap = xr.DataArray([[0.0, 1.0, 0.0, 2.0]], dims=SPACE)
+    np.testing.assert_array_equal(style.ocean_or_nonzero(heatmap, sea), [[0.0, 1.0, np.nan, 2.0]])
+
+
+def test_coastline_lies_on_the_edges_between_land_and_sea():
+    sea = xr.DataArray([[True, False], [True, True]], coords={"lat": [10.0, 12.0], "lon": [0.0, 2.0]}, dims=SPACE)
+    axes = Figure().subplots()
+    style.outline(axes, sea)
+    (lines,) = [artist for artist in axes.collections if isinstance(artist, LineCollection)]
+    segments = {tuple(map(tuple, segment.tolist())) for segment in lines.get_segments()}
+    assert segments == {((1.0, 9.0), (1.0, 11.0)), ((1.0, 11.0), (3.0, 11.0))}
+
+
+def test_marks_stand_on_their_pixels():
+    instance = figure_of("instance")
+    places = {"pixel A": (58.0, -48.0), "pixel B": (54.0, -40.0), "pixel C": (52.0, -44.0)}
+    assert rings(panel(instance, "Target")) == places
+    assert [text.get_text() for text in panel(instance, "Target").texts] == ["A", "B", "C"]
+    for letter in "ABC":
+        month = "−5" if letter == "A" else "−1"
+        for kind in ("heatmap", "input"):
+            ringed = rings(panel(instance, f"{letter}: {kind}, month {month}"))
+            assert ringed == {"pixel": places[f"pixel {letter}"]}
+    methods = figure_of("methods")
+    assert rings(panel(methods, "Input of month −6")) == {"pixel": (57.0, -44.0)}
+    assert rings(panel(methods, "Target")) == {}
+
+
+def test_zoom_is_clipped_at_the_domain():
+    axes = panel(figure_of("methods"), "DeepLIFT, month −1")
+    assert axes.get_xlim() == (-48.0, -40.0)
+    assert axes.get_ylim() == (53.0, 59.5)
+    corner = style.Window.around(make_instance(), lat=51, lon=-49.5, half=4)
+    assert corner == (-50.5, -45.5, 49.5, 55.0)
+    np.testing.assert_array_equal(corner.crop(make_instance()["target"])["lon"], [-50, -49, -48, -47, -46])
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "text"),
+    [(30, -40, "30°N 40°W"), (-12.5, 20, "12.5°S 20°E"), (0, 0, "0° 0°"), (10, 316.5, "10°N 43.5°W")],
+)
+def test_places_are_written_in_degrees(lat, lon, text):
+    assert style.place_text(lat, lon) == text
+
+
+def test_map_axes_are_labelled_in_degrees():
+    figure = figure_of("forecast")
+    figure.draw_without_rendering()
+    axes = panel(figure, "Target")
+    assert {"50°W", "40°W"} & {label.get_text() for label in axes.get_xticklabels()}
+    assert all(re.fullmatch(r"[\d.]+°N", label.get_text()) for label in axes.get_yticklabels())
+
+
+# Months.
+
+
+def test_monthly_contribution_is_the_sum_of_absolute_values_and_its_greatest_month_is_ringed():
+    instance = make_instance()
+    line, ring = panel(figure_of("instance"), "A: monthly contribution").lines
+    expected = np.abs(instance["heatmap"].values[0]).sum((1, 2))
+    np.testing.assert_array_equal(line.get_xdata(), LAG)
+    np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
+    assert ring.get_xdata()[0] == -5
+
+
+def test_monthly_panels_of_a_group_share_their_axis():
+    skill, heatmaps = {1: make_skill(1), 6: make_skill(6)}, {1: make_heatmaps(1), 6: make_heatmaps(6)}
+    heatmaps[6] = heatmaps[6].assign(monthly_all=heatmaps[6]["monthly_all"] * 5)
+    figure = plot_group(skill, heatmaps, "group", SETTINGS, 6)
+    assert panel(figure, "Lead 1 month").get_ylim() == panel(figure, "Lead 6 months").get_ylim()
+    assert panel(figure, "Lead 1 month").get_ylim()[1] > heatmaps[6]["monthly_all"].max()
+
+
+@pytest.mark.parametrize(("months", "lag"), [("all", -6), ("-4", -4), ("-1, -5", -5), ("[-3, -2]", -3)])
+def test_ablated_input_is_that_of_the_earliest_ablated_month(months, lag):
+    ablation = make_ablation(months=months)
+    assert earliest_ablated(ablation) == lag
+    axes = panel(plot_ablation(ablation, make_skill(), SETTINGS), f"A: input of month −{-lag}, ablated")
+    shown = mesh(axes).get_array()
+    np.testing.assert_array_equal(shown[ocean()], ablation["ablated_input"].sel(lag=lag).values[ocean()])
+
+
+# Training and skill.
+
+
+def test_training_marks_the_epoch_of_the_lowest_validation_error():
+    axes = plot_training(make_history(), SETTINGS, "Lead 1 month").get_axes()[0]
+    (best,) = [line for line in axes.lines if line.get_gid() == "best"]
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (3, 0.5)
+    (persistence,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert set(persistence.get_ydata()) == {0.55}
+
+
+def test_skill_shows_each_predictor_at_each_lead_and_a_gap_where_a_period_is_missing():
+    skill = {6: make_skill(6), 1: make_skill(1, periods=("validation",))}
+    figure = plot_skill(skill, SETTINGS)
+    for period, first in (("validation", 0.31), ("test", np.nan)):
+        dots = {line.get_gid(): line for line in panel(figure, f"{period.capitalize()} samples").lines}
+        np.testing.assert_allclose(dots["emulator"].get_ydata(), [first, 0.36])
+        assert set(PREDICTORS) <= set(dots)
+
+
+# One lead, one method, one period, one place; and saving.
+
+
+def test_figures_are_made_from_the_least_there_can_be():
+    skill, instance = make_skill(periods=("validation",)), make_instance(methods=("deeplift",), places="A")
+    methods = plot_methods(instance, skill, SETTINGS)
+    assert sum("DeepLIFT" in axes.get_title() for axes in methods.get_axes()) == 2
+    shown = plot_instance(instance, skill, SETTINGS)
+    assert sum("heatmap" in axes.get_title() for axes in shown.get_axes()) == 1
+    assert all("test" not in axes.get_title() for axes in plot_skill_maps(skill, SETTINGS).get_axes())
+    assert all("Test" not in axes.get_title() for axes in plot_skill({1: skill}, SETTINGS).get_axes())
+
+
+def test_saved_files_are_whole_and_the_same_each_time(tmp_path):
+    for turn in ("first", "second"):
+        style.save_figure(figure_of("group", beats=0), tmp_path / f"{turn}.png", tmp_path / f"{turn}.pdf", SETTINGS)
+    for suffix, start in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        first, second = ((tmp_path / turn).with_suffix(suffix).read_bytes() for turn in ("first", "second"))
+        assert first.startswith(start)
+        assert first == second
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_figure_that_fails_to_save_leaves_nothing(tmp_path, monkeypatch):
+    figure = figure_of("forecast")
+
+    def fail(path, **_):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        style.save_figure(figure, tmp_path / "a.png", tmp_path / "a.pdf", SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_is_legible():
+    for name in FIGURES:
+        figure = figure_of(name)
+        for axes in figure.get_axes():
+            sizes = [axes.title.get_size(), *(label.get_size() for label in axes.get_xticklabels())]
+            assert min(sizes) >= 8
+
+
+# Captions.
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "training"])
+def test_caption_needs_no_more_than_the_known_keys(name):
+    keys = ("data_set", "lead", "method", "baseline", "samples", "pixel", "months")
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string((REPORT / f"{name}.rst").read_text())
+    text = template.render(snakemake={"params": {"caption": {key: f"<{key}>" for key in keys}}})
+    assert "<data_set>" in text
+    assert "{{" not in text

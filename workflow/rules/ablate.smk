@@ -1,0 +1,29 @@
+"""The ablation experiment."""
+
+ABLATION = f"{RUN}/ablate_region/{MODEL}/ablation.nc"
+
+
+rule ablate_region:
+    input:
+        prepared=PREPARED,
+        emulator=EMULATOR,
+    output:
+        ABLATION,
+    log:
+        f"{RUN}/logs/ablate_region/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/ablate_region/{MODEL}.tsv"
+    params:
+        samples=settings(CONFIG.samples),
+        ablation=settings(CONFIG.ablation),
+        code=code("ablate_region"),
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "ablating the input of lead {wildcards.lead}, seed {wildcards.seed}"
+    script:
+        "../scripts/ablate_region.py"

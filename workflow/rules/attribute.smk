@@ -1,0 +1,34 @@
+"""Sums of attributions, one shard per lead, seed, chunk of samples and block of pixels."""
+
+from sealiency.attribution.shards import name_shard
+from sealiency.config.attribution import select_block
+from sealiency.analysis.places import name_blocks
+
+SHARD_FOLDER = f"{RUN}/attribute_pixels/{MODEL}/{CONFIG.attribution.method}"
+BLOCKS = name_blocks(CONFIG.attribution)
+CHUNKS = range(CONFIG.attribution.sample_chunks)
+
+
+rule attribute_pixels:
+    input:
+        prepared=PREPARED,
+        emulator=EMULATOR,
+    output:
+        f"{SHARD_FOLDER}/pixels-{{block}}_samples-{{chunk}}.h5",
+    log:
+        f"{RUN}/logs/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk}}.tsv"
+    params:
+        attribution=lambda w: settings(select_block(CONFIG.attribution, w.block)),
+        code=code("attribute_pixels"),
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "attributing lead {wildcards.lead}, seed {wildcards.seed}, pixels {wildcards.block}, chunk {wildcards.chunk}"
+    script:
+        "../scripts/attribute_pixels.py"

@@ -1,0 +1,58 @@
+"""The configuration, and the names and paths that several stages share."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from sealiency.config.run import parse_configuration
+from sealiency.errors import SealiencyError
+from sealiency.provenance import hash_code
+
+# A configuration file replaces the demo as a whole; a `configfile:` beside it would be merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/demo.yaml"
+
+
+def checked(function, *arguments):
+    """Return what a function returns; bad input ends Snakemake with the one clear message."""
+    try:
+        return function(*arguments)
+    except SealiencyError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = checked(parse_configuration, config, ", ".join(map(str, workflow.overwrite_configfiles)) or "config/demo.yaml")
+RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
+SEED = CONFIG.training.seeds[0]
+SUMMARY = f"{RUN}/summary.json"
+REPORT = f"{RUN}/report.html"
+PREPARED = f"{RUN}/prepare_record/prepared.nc"
+# One emulator, and everything that is said of it, lies in a folder of this name.
+MODEL = "lead{lead}_seed{seed}"
+EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
+SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
+
+# Commands such as mpiexec come from the environment that Snakemake runs in, activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+wildcard_constraints:
+    lead=r"\d+",
+    seed=r"\d+",
+    chunk=r"\d+",
+    block=r"[A-Za-z0-9]+",
+    pixel=r"[A-Za-z0-9]+",
+    method=r"[a-z_]+",
+
+
+def settings(section, *keys):
+    """Return a section of the configuration, or some of its keys, as plain values for `params`."""
+    return section.model_dump(mode="json", include=set(keys) or None)
+
+
+def code(rule_name):
+    """Return a hash of a rule's script and of the library modules it uses, so that changing them reruns the rule."""
+    return hash_code(Path(workflow.basedir) / "workflow" / "scripts" / f"{rule_name}.py")

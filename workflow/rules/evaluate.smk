@@ -1,0 +1,26 @@
+"""Skill beside persistence, damped persistence and ridge regression."""
+
+
+rule evaluate_emulator:
+    input:
+        prepared=PREPARED,
+        emulator=EMULATOR,
+    output:
+        SKILL,
+    log:
+        f"{RUN}/logs/evaluate_emulator/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_emulator/{MODEL}.tsv"
+    params:
+        samples=settings(CONFIG.samples),
+        code=code("evaluate_emulator"),
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "evaluating the emulator of lead {wildcards.lead}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate_emulator.py"

@@ -1,0 +1,32 @@
+"""The explanation of one forecast."""
+
+INSTANCE = f"{RUN}/explain_instance/{MODEL}/instance.nc"
+
+
+rule explain_instance:
+    input:
+        prepared=PREPARED,
+        emulator=EMULATOR,
+    output:
+        INSTANCE,
+    log:
+        f"{RUN}/logs/explain_instance/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/explain_instance/{MODEL}.tsv"
+    params:
+        samples=settings(CONFIG.samples),
+        instance=settings(CONFIG.instance),
+        attribution=settings(
+            CONFIG.attribution, "method", "batch_size", "precision", "integration_steps", "baseline_samples", "device"
+        ),
+        code=code("explain_instance"),
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "explaining one forecast of lead {wildcards.lead}, seed {wildcards.seed}"
+    script:
+        "../scripts/explain_instance.py"

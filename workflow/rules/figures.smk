@@ -1,0 +1,246 @@
+"""The figures: the paper's five by lead, the training curves, and skill."""
+
+FIGURES = f"{RUN}/figures"
+GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
+DATA_SET = CONFIG.data.describe()
+BASELINE = CONFIG.attribution.describe_baseline()
+
+
+def figure(name, category, subcategory, **labels):
+    """Return the two outputs of a figure: the PNG, which enters the report, and the PDF."""
+    return {
+        "png": report(
+            f"{FIGURES}/{name}.png",
+            caption=f"../report/{name.split('/')[0].removeprefix('plot_')}.rst",
+            category=category,
+            subcategory=subcategory,
+            labels=labels,
+        ),
+        "pdf": f"{FIGURES}/{name}.pdf",
+    }
+
+
+def caption(wildcards):
+    """Return what captions state."""
+    return {
+        "data_set": DATA_SET,
+        "lead": getattr(wildcards, "lead", ""),
+        "pixel": getattr(wildcards, "pixel", ""),
+        "method": CONFIG.attribution.method,
+        "baseline": BASELINE,
+        "months": str(CONFIG.ablation.months),
+        "samples": str(CONFIG.attribution.samples),
+    }
+
+
+def by_lead(pattern):
+    """Return the files of all leads, for the seed that figures show."""
+    return expand(pattern, lead=CONFIG.leads, seed=SEED)
+
+
+rule plot_forecast:
+    input:
+        instance=INSTANCE,
+        skill=SKILL,
+    output:
+        **figure(f"plot_forecast/{MODEL}", "3 One forecast", "Fig. 1 forecast", lead="{lead}"),
+    log:
+        f"{RUN}/logs/plot_forecast/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_forecast/{MODEL}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_forecast"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing figure 1, lead {wildcards.lead}"
+    script:
+        "../scripts/plot_forecast.py"
+
+
+rule plot_methods:
+    input:
+        instance=INSTANCE,
+        skill=SKILL,
+    output:
+        **figure(f"plot_methods/{MODEL}", "3 One forecast", "Fig. 2 methods", lead="{lead}"),
+    log:
+        f"{RUN}/logs/plot_methods/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_methods/{MODEL}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_methods"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing figure 2, lead {wildcards.lead}"
+    script:
+        "../scripts/plot_methods.py"
+
+
+rule plot_instance:
+    input:
+        instance=INSTANCE,
+        skill=SKILL,
+    output:
+        **figure(f"plot_instance/{MODEL}", "3 One forecast", "Fig. 3 places", lead="{lead}"),
+    log:
+        f"{RUN}/logs/plot_instance/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_instance/{MODEL}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_instance"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing figure 3, lead {wildcards.lead}"
+    script:
+        "../scripts/plot_instance.py"
+
+
+rule plot_group:
+    input:
+        skill=by_lead(SKILL),
+        heatmaps=by_lead(HEATMAPS),
+    output:
+        **figure("plot_group/lead{lead}_{pixel}", "2 Training set", "Fig. 4 mean heatmaps", lead="{lead}", pixel="{pixel}"),
+    log:
+        f"{RUN}/logs/plot_group/lead{{lead}}_{{pixel}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        compared=settings(CONFIG.instance.compared),
+        caption=caption,
+        code=code("plot_group"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing figure 4, lead {wildcards.lead}, pixel {wildcards.pixel}"
+    script:
+        "../scripts/plot_group.py"
+
+
+rule plot_ablation:
+    input:
+        ablation=ABLATION,
+        skill=SKILL,
+    output:
+        **figure(f"plot_ablation/{MODEL}", "4 Ablation", "Fig. 5 ablation", lead="{lead}"),
+    log:
+        f"{RUN}/logs/plot_ablation/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_ablation/{MODEL}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_ablation"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing figure 5, lead {wildcards.lead}"
+    script:
+        "../scripts/plot_ablation.py"
+
+
+rule plot_training:
+    input:
+        history=rules.train_emulator.output.history,
+    output:
+        **figure(f"plot_training/{MODEL}", "5 Training", "Learning curves", lead="{lead}", seed="{seed}"),
+    log:
+        f"{RUN}/logs/plot_training/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_training/{MODEL}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_training"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing the learning curves of lead {wildcards.lead}, seed {wildcards.seed}"
+    script:
+        "../scripts/plot_training.py"
+
+
+rule plot_skill:
+    input:
+        skill=by_lead(SKILL),
+    output:
+        **figure("plot_skill/skill", "1 Skill", "By lead", lead="all"),
+    log:
+        f"{RUN}/logs/plot_skill.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_skill.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_skill"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing skill by lead"
+    script:
+        "../scripts/plot_skill.py"
+
+
+rule plot_skill_maps:
+    input:
+        skill=SKILL,
+    output:
+        **figure(f"plot_skill_maps/{MODEL}", "1 Skill", "Maps", lead="{lead}"),
+    log:
+        f"{RUN}/logs/plot_skill_maps/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_skill_maps/{MODEL}.tsv"
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption,
+        code=code("plot_skill_maps"),
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "drawing maps of skill, lead {wildcards.lead}"
+    script:
+        "../scripts/plot_skill_maps.py"
+
+
+# Training curves of every seed; everything else of the first.
+FIGURE_FILES = [
+    *by_lead([rules.plot_forecast.output.png, rules.plot_methods.output.png, rules.plot_instance.output.png]),
+    *by_lead([rules.plot_ablation.output.png, rules.plot_skill_maps.output.png]),
+    *expand(rules.plot_training.output.png, lead=CONFIG.leads, seed=CONFIG.training.seeds),
+    *expand(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),
+    rules.plot_skill.output.png,
+]

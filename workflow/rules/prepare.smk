@@ -1,0 +1,64 @@
+"""Filtered, standardised anomalies; and what the run will explain, checked before any long work."""
+
+from sealiency.data.reading import find_files
+
+
+def record_files():
+    """Return the files of the record: the synthetic world's, or the user's."""
+    if CONFIG.data.source == "synthetic":
+        return WORLD_FILES
+    return checked(find_files, CONFIG.data.files.paths)
+
+
+rule prepare_record:
+    input:
+        files=record_files(),
+        basins=[CONFIG.data.basins.path] if CONFIG.data.basins else [],
+    output:
+        PREPARED,
+    log:
+        f"{RUN}/logs/prepare_record.log",
+    benchmark:
+        f"{RUN}/benchmarks/prepare_record.tsv"
+    params:
+        # The synthetic world's own settings have made its files; they are no business of this rule.
+        data=CONFIG.data.model_dump(mode="json", exclude={"synthetic": True, "files": {"title"}}),
+        samples=settings(CONFIG.samples, "history", "training"),
+        code=code("prepare_record"),
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "preparing anomalies"
+    script:
+        "../scripts/prepare_record.py"
+
+
+rule plan_run:
+    input:
+        prepared=PREPARED,
+    output:
+        f"{RUN}/plan_run/plan.json",
+    log:
+        f"{RUN}/logs/plan_run.log",
+    benchmark:
+        f"{RUN}/benchmarks/plan_run.tsv"
+    params:
+        leads=CONFIG.leads,
+        samples=settings(CONFIG.samples),
+        attribution=settings(CONFIG.attribution),
+        instance=settings(CONFIG.instance),
+        ablation=settings(CONFIG.ablation),
+        code=code("plan_run"),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "checking that every pixel, sample and lead exists"
+    script:
+        "../scripts/plan_run.py"

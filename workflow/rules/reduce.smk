@@ -1,0 +1,38 @@
+"""Mean heatmaps from the shards, summed under MPI."""
+
+import json
+
+HEATMAPS = f"{RUN}/reduce_shards/{MODEL}/{CONFIG.attribution.method}/heatmaps.nc"
+
+
+rule reduce_shards:
+    input:
+        prepared=PREPARED,
+        emulator=EMULATOR,
+        shards=[str(name_shard(SHARD_FOLDER, block, chunk)) for block in BLOCKS for chunk in CHUNKS],
+    output:
+        HEATMAPS,
+    log:
+        f"{RUN}/logs/reduce_shards/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/reduce_shards/{MODEL}.tsv"
+    params:
+        folder=SHARD_FOLDER,
+        blocks=BLOCKS,
+        plan=json.dumps(settings(CONFIG.attribution, "method", "samples", "sample_chunks")),
+        script=Path(workflow.basedir) / "workflow" / "scripts" / "reduce_shards.py",
+        code=code("reduce_shards"),
+    threads: CONFIG.attribution.ranks
+    resources:
+        mpi="mpiexec",
+        tasks=CONFIG.attribution.ranks,
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "reducing the shards of lead {wildcards.lead}, seed {wildcards.seed} on {resources.tasks} ranks"
+    shell:
+        "{resources.mpi} -n {resources.tasks} python {params.script:q} --ranks {resources.tasks}"
+        " --prepared {input.prepared:q} --emulator {input.emulator:q} --shards {params.folder:q}"
+        " --blocks {params.blocks} --plan {params.plan:q} --target {output:q} --log {log:q}"

@@ -1,0 +1,28 @@
+"""The embedded synthetic world, written as CMIP6-named files."""
+
+from sealiency.data.synthetic import name_world_files
+
+WORLD_FILES = [f"{RUN}/simulate_world/{name}" for name in name_world_files(CONFIG.data.synthetic)]
+
+
+rule simulate_world:
+    output:
+        files=WORLD_FILES,
+        propagator=f"{RUN}/simulate_world/propagator.nc",
+    log:
+        f"{RUN}/logs/simulate_world.log",
+    benchmark:
+        f"{RUN}/benchmarks/simulate_world.tsv"
+    params:
+        synthetic=settings(CONFIG.data.synthetic),
+        region=settings(CONFIG.data.region),
+        code=code("simulate_world"),
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        "simulating the synthetic world"
+    script:
+        "../scripts/simulate_world.py"

@@ -1,0 +1,19 @@
+"""Draw the figure that sealiency.figures.ablation describes."""
+
+from sealiency.config.figures import Figures
+from sealiency.figures.ablation import plot_ablation
+from sealiency.figures.style import save_figure
+from sealiency.files import read_netcdf
+from sealiency.logs import log_job
+
+
+def main(job):
+    """Write the PNG and the PDF."""
+    settings = Figures(**job.params.figures)
+    figure = plot_ablation(read_netcdf(job.input.ablation), read_netcdf(job.input.skill), settings)
+    save_figure(figure, job.output.png, job.output.pdf, settings)
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)

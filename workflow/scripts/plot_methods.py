@@ -1,0 +1,19 @@
+"""Draw the figure that sealiency.figures.methods describes."""
+
+from sealiency.config.figures import Figures
+from sealiency.figures.methods import plot_methods
+from sealiency.figures.style import save_figure
+from sealiency.files import read_netcdf
+from sealiency.logs import log_job
+
+
+def main(job):
+    """Write the PNG and the PDF."""
+    settings = Figures(**job.params.figures)
+    figure = plot_methods(read_netcdf(job.input.instance), read_netcdf(job.input.skill), settings)
+    save_figure(figure, job.output.png, job.output.pdf, settings)
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)

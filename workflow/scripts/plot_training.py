@@ -1,0 +1,21 @@
+"""Draw the learning curves of one emulator."""
+
+import pandas as pd
+
+from sealiency.config.figures import Figures
+from sealiency.figures.style import save_figure
+from sealiency.figures.training import plot_training
+from sealiency.logs import log_job
+
+
+def main(job):
+    """Write the PNG and the PDF."""
+    settings = Figures(**job.params.figures)
+    title = f"Lead {job.wildcards.lead} months, seed {job.wildcards.seed}"
+    figure = plot_training(pd.read_csv(job.input.history), settings, title)
+    save_figure(figure, job.output.png, job.output.pdf, settings)
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)

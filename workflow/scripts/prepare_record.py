@@ -1,0 +1,23 @@
+"""Prepare standardised anomalies from monthly sea surface temperature."""
+
+from pathlib import Path
+
+from sealiency.config.data import Data
+from sealiency.data.prepare import prepare_record
+from sealiency.logs import log_job
+
+
+def main(job):
+    """Write the prepared record."""
+    prepare_record(
+        paths=list(job.input.files),
+        settings=Data(**job.params.data),
+        history=job.params.samples["history"],
+        training=job.params.samples["training"],
+        target=Path(job.output[0]),
+    )
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)

@@ -1,0 +1,35 @@
+"""Reduce the shards of one emulator to mean heatmaps; run under mpiexec or srun."""
+
+import argparse
+import json
+from pathlib import Path
+
+from mpi4py import MPI
+
+from sealiency.attribution.reduction import reduce_heatmaps
+from sealiency.logs import log_job
+
+
+def main():
+    """Reduce, and end every rank if one fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranks", type=int, required=True)
+    parser.add_argument("--prepared", type=Path, required=True)
+    parser.add_argument("--emulator", type=Path, required=True)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--blocks", nargs="+", required=True)
+    parser.add_argument("--plan", type=json.loads, required=True)
+    parser.add_argument("--target", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    a = parser.parse_args()
+    world = MPI.COMM_WORLD
+    try:
+        with log_job(a.log if world.rank == 0 else a.log.with_suffix(f".rank{world.rank}.log")):
+            reduce_heatmaps(a.prepared, a.emulator, a.shards, a.blocks, a.plan, a.target, a.ranks, world)
+    except SystemExit:
+        # The others would wait for this rank for ever.
+        world.Abort(1)
+
+
+if __name__ == "__main__":
+    main()

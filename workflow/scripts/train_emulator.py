@@ -1,0 +1,28 @@
+"""Train one emulator; a run that was cut short goes on from its checkpoint."""
+
+from pathlib import Path
+
+from sealiency.config.data import Samples
+from sealiency.config.emulator import LeadTraining, Network
+from sealiency.data.prepare import PreparedRecord
+from sealiency.logs import log_job
+from sealiency.models.training import train_and_save
+
+
+def main(job):
+    """Write the emulator and its training history."""
+    train_and_save(
+        record=PreparedRecord(job.input.prepared),
+        network=Network(**job.params.network),
+        settings=LeadTraining(**job.params.training),
+        samples=Samples(**job.params.samples, test=0),
+        code=job.params.code,
+        threads=job.threads,
+        emulator=Path(job.output.emulator),
+        history=Path(job.output.history),
+    )
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)

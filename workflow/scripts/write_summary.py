@@ -1,0 +1,28 @@
+"""Write the summary of a run, for machines (JSON) and as a table of skill (CSV)."""
+
+import json
+
+from sealiency.analysis.summary import summarise_run
+from sealiency.files import write_whole
+from sealiency.logs import log_job
+
+
+def main(job):
+    """Write the summary and the table."""
+    summary, table = summarise_run(
+        run=job.params.run,
+        plan=job.input.plan,
+        skill=job.input.skill,
+        heatmaps=job.input.heatmaps,
+        emulators=job.input.emulators,
+        benchmarks=job.params.benchmarks,
+    )
+    with write_whole(job.output.table) as partial:
+        table.to_csv(partial, index=False, float_format="%.4f")
+    with write_whole(job.output.summary) as partial:
+        partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)
