@@ -13,16 +13,16 @@ rule ablate_region:
         f"{RUN}/logs/ablate_region/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/ablate_region/{MODEL}.tsv"
-    params:
-        samples=settings(CONFIG.samples),
-        ablation=settings(CONFIG.ablation),
-        code=code("ablate_region"),
+    conda:
+        "../../envs/cpu.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=60,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        samples=settings(CONFIG.samples),
+        ablation=settings(CONFIG.ablation),
+        code=code("ablate_region"),
     message:
         "ablating the input of lead {wildcards.lead}, seed {wildcards.seed}"
     script:

@@ -19,15 +19,15 @@ rule attribute_pixels:
         f"{RUN}/logs/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk}}.log",
     benchmark:
         f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk}}.tsv"
-    params:
-        attribution=lambda w: settings(select_block(CONFIG.attribution, w.block)),
-        code=code("attribute_pixels"),
+    conda:
+        "../../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=240,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        attribution=lambda w: settings(select_block(CONFIG.attribution, w.block)),
+        code=code("attribute_pixels"),
     message:
         "attributing lead {wildcards.lead}, seed {wildcards.seed}, pixels {wildcards.block}, chunk {wildcards.chunk}"
     script:

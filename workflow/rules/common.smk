@@ -24,9 +24,15 @@ def checked(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-CONFIG = checked(parse_configuration, config, ", ".join(map(str, workflow.overwrite_configfiles)) or "config/demo.yaml")
+CONFIG = checked(
+    parse_configuration,
+    config,
+    ", ".join(map(str, workflow.overwrite_configfiles)) or "config/demo.yaml",
+)
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]
+# Pixels that figure 4 shows: those listed, or of all the one on which methods are compared.
+GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
@@ -36,7 +42,7 @@ EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
 SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
 
 # Commands such as mpiexec come from the environment that Snakemake runs in, activated or not.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 
 wildcard_constraints:
@@ -56,3 +62,35 @@ def settings(section, *keys):
 def code(rule_name):
     """Return a hash of a rule's script and of the library modules it uses, so that changing them reruns the rule."""
     return hash_code(Path(workflow.basedir) / "workflow" / "scripts" / f"{rule_name}.py")
+
+
+def figure(rule_name, name, category, subcategory, **labels):
+    """Return the two outputs of a figure: the PNG, which enters the report, and the PDF."""
+    return {
+        "png": report(
+            f"{RUN}/{rule_name}/{name}.png",
+            caption=f"../report/{rule_name.removeprefix('plot_')}.rst",
+            category=category,
+            subcategory=subcategory,
+            labels=labels,
+        ),
+        "pdf": f"{RUN}/{rule_name}/{name}.pdf",
+    }
+
+
+def caption(wildcards):
+    """Return what the captions of figures state."""
+    return {
+        "data_set": CONFIG.data.describe(),
+        "lead": getattr(wildcards, "lead", ""),
+        "pixel": getattr(wildcards, "pixel", ""),
+        "method": CONFIG.attribution.method,
+        "baseline": CONFIG.attribution.describe_baseline(),
+        "months": str(CONFIG.ablation.months),
+        "samples": str(CONFIG.attribution.samples),
+    }
+
+
+def by_lead(pattern):
+    """Return the files of all leads, for the seed that figures show."""
+    return expand(pattern, lead=CONFIG.leads, seed=SEED)

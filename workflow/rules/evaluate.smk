@@ -11,15 +11,15 @@ rule evaluate_emulator:
         f"{RUN}/logs/evaluate_emulator/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/evaluate_emulator/{MODEL}.tsv"
-    params:
-        samples=settings(CONFIG.samples),
-        code=code("evaluate_emulator"),
+    conda:
+        "../../envs/cpu.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=60,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        samples=settings(CONFIG.samples),
+        code=code("evaluate_emulator"),
     message:
         "evaluating the emulator of lead {wildcards.lead}, seed {wildcards.seed}"
     script:

@@ -13,19 +13,25 @@ rule explain_instance:
         f"{RUN}/logs/explain_instance/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/explain_instance/{MODEL}.tsv"
-    params:
-        samples=settings(CONFIG.samples),
-        instance=settings(CONFIG.instance),
-        attribution=settings(
-            CONFIG.attribution, "method", "batch_size", "precision", "integration_steps", "baseline_samples", "device"
-        ),
-        code=code("explain_instance"),
+    conda:
+        "../../envs/cpu.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=60,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        samples=settings(CONFIG.samples),
+        instance=settings(CONFIG.instance),
+        attribution=settings(
+            CONFIG.attribution,
+            "method",
+            "batch_size",
+            "precision",
+            "integration_steps",
+            "baseline_samples",
+            "device",
+        ),
+        code=code("explain_instance"),
     message:
         "explaining one forecast of lead {wildcards.lead}, seed {wildcards.seed}"
     script:

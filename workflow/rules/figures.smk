@@ -1,62 +1,31 @@
 """The figures: the paper's five by lead, the training curves, and skill."""
 
-FIGURES = f"{RUN}/figures"
-GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
-DATA_SET = CONFIG.data.describe()
-BASELINE = CONFIG.attribution.describe_baseline()
-
-
-def figure(name, category, subcategory, **labels):
-    """Return the two outputs of a figure: the PNG, which enters the report, and the PDF."""
-    return {
-        "png": report(
-            f"{FIGURES}/{name}.png",
-            caption=f"../report/{name.split('/')[0].removeprefix('plot_')}.rst",
-            category=category,
-            subcategory=subcategory,
-            labels=labels,
-        ),
-        "pdf": f"{FIGURES}/{name}.pdf",
-    }
-
-
-def caption(wildcards):
-    """Return what captions state."""
-    return {
-        "data_set": DATA_SET,
-        "lead": getattr(wildcards, "lead", ""),
-        "pixel": getattr(wildcards, "pixel", ""),
-        "method": CONFIG.attribution.method,
-        "baseline": BASELINE,
-        "months": str(CONFIG.ablation.months),
-        "samples": str(CONFIG.attribution.samples),
-    }
-
-
-def by_lead(pattern):
-    """Return the files of all leads, for the seed that figures show."""
-    return expand(pattern, lead=CONFIG.leads, seed=SEED)
-
 
 rule plot_forecast:
     input:
         instance=INSTANCE,
         skill=SKILL,
     output:
-        **figure(f"plot_forecast/{MODEL}", "3 One forecast", "Fig. 1 forecast", lead="{lead}"),
+        **figure(
+            "plot_forecast",
+            MODEL,
+            "3 One forecast",
+            "Fig. 1 forecast",
+            lead="{lead}",
+        ),
     log:
         f"{RUN}/logs/plot_forecast/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_forecast/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_forecast"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing figure 1, lead {wildcards.lead}"
     script:
@@ -68,20 +37,20 @@ rule plot_methods:
         instance=INSTANCE,
         skill=SKILL,
     output:
-        **figure(f"plot_methods/{MODEL}", "3 One forecast", "Fig. 2 methods", lead="{lead}"),
+        **figure("plot_methods", MODEL, "3 One forecast", "Fig. 2 methods", lead="{lead}"),
     log:
         f"{RUN}/logs/plot_methods/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_methods/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_methods"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing figure 2, lead {wildcards.lead}"
     script:
@@ -93,20 +62,20 @@ rule plot_instance:
         instance=INSTANCE,
         skill=SKILL,
     output:
-        **figure(f"plot_instance/{MODEL}", "3 One forecast", "Fig. 3 places", lead="{lead}"),
+        **figure("plot_instance", MODEL, "3 One forecast", "Fig. 3 places", lead="{lead}"),
     log:
         f"{RUN}/logs/plot_instance/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_instance/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_instance"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing figure 3, lead {wildcards.lead}"
     script:
@@ -118,21 +87,28 @@ rule plot_group:
         skill=by_lead(SKILL),
         heatmaps=by_lead(HEATMAPS),
     output:
-        **figure("plot_group/lead{lead}_{pixel}", "2 Training set", "Fig. 4 mean heatmaps", lead="{lead}", pixel="{pixel}"),
+        **figure(
+            "plot_group",
+            "lead{lead}_{pixel}",
+            "2 Training set",
+            "Fig. 4 mean heatmaps",
+            lead="{lead}",
+            pixel="{pixel}",
+        ),
     log:
         f"{RUN}/logs/plot_group/lead{{lead}}_{{pixel}}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         compared=settings(CONFIG.instance.compared),
         caption=caption,
         code=code("plot_group"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing figure 4, lead {wildcards.lead}, pixel {wildcards.pixel}"
     script:
@@ -144,20 +120,20 @@ rule plot_ablation:
         ablation=ABLATION,
         skill=SKILL,
     output:
-        **figure(f"plot_ablation/{MODEL}", "4 Ablation", "Fig. 5 ablation", lead="{lead}"),
+        **figure("plot_ablation", MODEL, "4 Ablation", "Fig. 5 ablation", lead="{lead}"),
     log:
         f"{RUN}/logs/plot_ablation/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_ablation/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_ablation"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing figure 5, lead {wildcards.lead}"
     script:
@@ -168,20 +144,27 @@ rule plot_training:
     input:
         history=rules.train_emulator.output.history,
     output:
-        **figure(f"plot_training/{MODEL}", "5 Training", "Learning curves", lead="{lead}", seed="{seed}"),
+        **figure(
+            "plot_training",
+            MODEL,
+            "5 Training",
+            "Learning curves",
+            lead="{lead}",
+            seed="{seed}",
+        ),
     log:
         f"{RUN}/logs/plot_training/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_training/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_training"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing the learning curves of lead {wildcards.lead}, seed {wildcards.seed}"
     script:
@@ -192,20 +175,20 @@ rule plot_skill:
     input:
         skill=by_lead(SKILL),
     output:
-        **figure("plot_skill/skill", "1 Skill", "By lead", lead="all"),
+        **figure("plot_skill", "skill", "1 Skill", "By lead", lead="all"),
     log:
         f"{RUN}/logs/plot_skill.log",
     benchmark:
         f"{RUN}/benchmarks/plot_skill.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_skill"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing skill by lead"
     script:
@@ -216,20 +199,20 @@ rule plot_skill_maps:
     input:
         skill=SKILL,
     output:
-        **figure(f"plot_skill_maps/{MODEL}", "1 Skill", "Maps", lead="{lead}"),
+        **figure("plot_skill_maps", MODEL, "1 Skill", "Maps", lead="{lead}"),
     log:
         f"{RUN}/logs/plot_skill_maps/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/plot_skill_maps/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         figures=settings(CONFIG.figures),
         caption=caption,
         code=code("plot_skill_maps"),
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "drawing maps of skill, lead {wildcards.lead}"
     script:
@@ -238,7 +221,13 @@ rule plot_skill_maps:
 
 # Training curves of every seed; everything else of the first.
 FIGURE_FILES = [
-    *by_lead([rules.plot_forecast.output.png, rules.plot_methods.output.png, rules.plot_instance.output.png]),
+    *by_lead(
+        [
+            rules.plot_forecast.output.png,
+            rules.plot_methods.output.png,
+            rules.plot_instance.output.png,
+        ]
+    ),
     *by_lead([rules.plot_ablation.output.png, rules.plot_skill_maps.output.png]),
     *expand(rules.plot_training.output.png, lead=CONFIG.leads, seed=CONFIG.training.seeds),
     *expand(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),

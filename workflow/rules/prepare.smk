@@ -2,17 +2,12 @@
 
 from sealiency.data.reading import find_files
 
-
-def record_files():
-    """Return the files of the record: the synthetic world's, or the user's."""
-    if CONFIG.data.source == "synthetic":
-        return WORLD_FILES
-    return checked(find_files, CONFIG.data.files.paths)
+RECORD_FILES = WORLD_FILES if CONFIG.data.source == "synthetic" else checked(find_files, CONFIG.data.files.paths)
 
 
 rule prepare_record:
     input:
-        files=record_files(),
+        files=RECORD_FILES,
         basins=[CONFIG.data.basins.path] if CONFIG.data.basins else [],
     output:
         PREPARED,
@@ -20,17 +15,17 @@ rule prepare_record:
         f"{RUN}/logs/prepare_record.log",
     benchmark:
         f"{RUN}/benchmarks/prepare_record.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
     params:
         # The synthetic world's own settings have made its files; they are no business of this rule.
         data=CONFIG.data.model_dump(mode="json", exclude={"synthetic": True, "files": {"title"}}),
         samples=settings(CONFIG.samples, "history", "training"),
         code=code("prepare_record"),
-    threads: 2
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "preparing anomalies"
     script:
@@ -46,6 +41,13 @@ rule plan_run:
         f"{RUN}/logs/plan_run.log",
     benchmark:
         f"{RUN}/benchmarks/plan_run.tsv"
+    # Before training: nobody should wait for hours to hear that a pixel does not exist.
+    priority: 100
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
     params:
         leads=CONFIG.leads,
         samples=settings(CONFIG.samples),
@@ -53,11 +55,6 @@ rule plan_run:
         instance=settings(CONFIG.instance),
         ablation=settings(CONFIG.ablation),
         code=code("plan_run"),
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "checking that every pixel, sample and lead exists"
     script:

@@ -16,20 +16,20 @@ rule reduce_shards:
         f"{RUN}/logs/reduce_shards/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/reduce_shards/{MODEL}.tsv"
-    params:
-        folder=SHARD_FOLDER,
-        blocks=BLOCKS,
-        plan=json.dumps(settings(CONFIG.attribution, "method", "samples", "sample_chunks")),
-        script=Path(workflow.basedir) / "workflow" / "scripts" / "reduce_shards.py",
-        code=code("reduce_shards"),
+    conda:
+        "../../envs/cpu.yaml"
     threads: CONFIG.attribution.ranks
     resources:
         mpi="mpiexec",
         tasks=CONFIG.attribution.ranks,
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        folder=lambda w, input: Path(input.shards[0]).parent,
+        blocks=BLOCKS,
+        plan=json.dumps(settings(CONFIG.attribution, "method", "samples", "sample_chunks")),
+        script=Path(workflow.basedir) / "workflow" / "scripts" / "reduce_shards.py",
+        code=code("reduce_shards"),
     message:
         "reducing the shards of lead {wildcards.lead}, seed {wildcards.seed} on {resources.tasks} ranks"
     shell:

@@ -2,35 +2,41 @@
 
 import json
 
+CAPTIONS = sorted(map(str, (Path(workflow.basedir) / "workflow" / "report").glob("*.rst")))
 SKILL_TABLE = f"{RUN}/write_summary/skill.csv"
 
 
-def expected_benchmarks():
-    """Return the benchmark files of the jobs of this run, so that those of an earlier one are not counted."""
-    models = expand(MODEL, lead=CONFIG.leads, seed=CONFIG.training.seeds)
-    shown = expand(MODEL, lead=CONFIG.leads, seed=SEED)
-    shards = [f"pixels-{block}_samples-{chunk:04d}" for block in BLOCKS for chunk in CHUNKS]
-    jobs = {
-        "simulate_world": [""] if CONFIG.data.source == "synthetic" else [],
-        "prepare_record": [""],
-        "plan_run": [""],
-        "attribute_pixels": [f"/{model}/{shard}" for model in models for shard in shards],
-        "plot_group": [f"/lead{lead}_{pixel}" for lead in CONFIG.leads for pixel in GROUP_PIXELS],
-        "plot_skill": [""],
-    }
-    for rule_name in ("train_emulator", "evaluate_emulator", "reduce_shards", "plot_training"):
-        jobs[rule_name] = [f"/{model}" for model in models]
-    for rule_name in (
-        "explain_instance",
-        "ablate_region",
-        "plot_forecast",
-        "plot_methods",
-        "plot_instance",
-        "plot_ablation",
-        "plot_skill_maps",
-    ):
-        jobs[rule_name] = [f"/{model}" for model in shown]
-    return {name: [f"{RUN}/benchmarks/{name}{job}.tsv" for job in names] for name, names in jobs.items()}
+# The benchmark files of the jobs of this run; those of an earlier configuration are not counted.
+BENCHMARKS = {
+    "simulate_world": [f"{RUN}/benchmarks/simulate_world.tsv"] if CONFIG.data.source == "synthetic" else [],
+    "plot_group": expand(
+        f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv", lead=CONFIG.leads, pixel=GROUP_PIXELS
+    ),
+    "attribute_pixels": expand(
+        f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk:04d}}.tsv",
+        lead=CONFIG.leads,
+        seed=CONFIG.training.seeds,
+        block=BLOCKS,
+        chunk=CHUNKS,
+    ),
+    **{name: [f"{RUN}/benchmarks/{name}.tsv"] for name in ("prepare_record", "plan_run", "plot_skill")},
+    **{
+        name: expand(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", lead=CONFIG.leads, seed=CONFIG.training.seeds)
+        for name in ("train_emulator", "evaluate_emulator", "reduce_shards", "plot_training")
+    },
+    **{
+        name: by_lead(f"{RUN}/benchmarks/{name}/{MODEL}.tsv")
+        for name in (
+            "explain_instance",
+            "ablate_region",
+            "plot_forecast",
+            "plot_methods",
+            "plot_instance",
+            "plot_ablation",
+            "plot_skill_maps",
+        )
+    },
+}
 
 
 rule write_summary:
@@ -42,16 +48,21 @@ rule write_summary:
         figures=FIGURE_FILES,
     output:
         summary=SUMMARY,
-        table=report(SKILL_TABLE, caption="../report/table.rst", category="1 Skill", labels={"lead": "all"}),
+        table=report(
+            SKILL_TABLE,
+            caption="../report/table.rst",
+            category="1 Skill",
+            labels={"lead": "all"},
+        ),
     log:
         f"{RUN}/logs/write_summary.log",
-    params:
-        run=CONFIG.run.name,
-        benchmarks=expected_benchmarks(),
-        code=code("write_summary"),
     localrule: True
     conda:
         "../../envs/cpu.yaml"
+    params:
+        run=CONFIG.run.name,
+        benchmarks=BENCHMARKS,
+        code=code("write_summary"),
     message:
         "writing the summary"
     script:
@@ -62,22 +73,25 @@ rule write_report:
     input:
         summary=SUMMARY,
         figures=FIGURE_FILES,
-        captions=collect("workflow/report/{name}.rst", name=["workflow"]),
+        captions=CAPTIONS,
     output:
         REPORT,
     log:
         f"{RUN}/logs/write_report.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
     params:
         configuration=json.dumps(config),
         snakefile=Path(workflow.basedir) / "Snakefile",
         code=code("write_report"),
-    localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "writing the report"
     script:
         "../scripts/write_report.py"
+
+
+report: "../report/workflow.rst"
 
 
 onsuccess:

@@ -13,15 +13,15 @@ rule simulate_world:
         f"{RUN}/logs/simulate_world.log",
     benchmark:
         f"{RUN}/benchmarks/simulate_world.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=30,
     params:
         synthetic=settings(CONFIG.data.synthetic),
         region=settings(CONFIG.data.region),
         code=code("simulate_world"),
-    resources:
-        mem_mb=1500,
-        runtime=30,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "simulating the synthetic world"
     script:

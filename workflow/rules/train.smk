@@ -6,8 +6,6 @@ from sealiency.config.emulator import resolve_training
 rule train_emulator:
     input:
         prepared=PREPARED,
-        # Only its success matters: nothing is trained for a pixel that does not exist.
-        plan=ancient(rules.plan_run.output[0]),
     output:
         emulator=EMULATOR,
         history=f"{RUN}/train_emulator/{MODEL}/history.csv",
@@ -15,17 +13,17 @@ rule train_emulator:
         f"{RUN}/logs/train_emulator/{MODEL}.log",
     benchmark:
         f"{RUN}/benchmarks/train_emulator/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=720,
     params:
         network=settings(CONFIG.network),
         training=lambda w: settings(resolve_training(CONFIG.training, int(w.lead), int(w.seed))),
         samples=settings(CONFIG.samples, "history", "training", "validation"),
         code=code("train_emulator"),
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime=720,
-    conda:
-        "../../envs/cpu.yaml"
     message:
         "training the emulator of lead {wildcards.lead}, seed {wildcards.seed}"
     script:

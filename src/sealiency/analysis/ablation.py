@@ -4,11 +4,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sealiency.analysis.instance import choose_validation_sample
 from sealiency.config.attribution import Ablation
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.reading import crop_region
-from sealiency.data.samples import SampleWindows, Split
+from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
 from sealiency.errors import SealiencyError
 from sealiency.models.emulator import Emulator
 

@@ -7,24 +7,8 @@ from sealiency.analysis.places import choose_places
 from sealiency.attribution.shards import make_attributor
 from sealiency.config.attribution import Attribution, Instance
 from sealiency.data.prepare import PreparedRecord
-from sealiency.data.samples import SampleWindows, Split
-from sealiency.errors import SealiencyError
+from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
 from sealiency.models.emulator import Emulator
-
-
-def choose_validation_sample(split: Split, position: int, key: str) -> int:
-    """Return the number k of a sample by its position in the validation period.
-
-    Raises
-    ------
-    SealiencyError
-        If the validation period has fewer samples.
-    """
-    if position >= len(split.validation):
-        raise SealiencyError(
-            f"{key} = {position}: the validation period has {len(split.validation)} samples, counted from 0; lower it"
-        )
-    return split.validation[position]
 
 
 def explain_instance(

@@ -46,6 +46,23 @@ def locate_pixel(pixel: Pixel, lat: np.ndarray, lon: np.ndarray, key: str) -> tu
     return row, column
 
 
+def locate_compared(settings: Instance, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> tuple[int, int]:
+    """Return row and column of the pixel on which methods are compared; it must lie in the sea, inside the region."""
+    row, column = locate_pixel(settings.compared, lat, lon, "instance.compared")
+    _check_ocean(settings.compared, row, column, ocean, lat, lon, "instance.compared")
+    return row, column
+
+
+def _check_ocean(
+    pixel: Pixel, row: int, column: int, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray, key: str
+) -> None:
+    if not ocean[row, column]:
+        raise SealiencyError(
+            f"{key}: pixel {pixel.name} (row {row}, column {column}, {lat[row]:g} N, {lon[column]:g} E) is on land; "
+            "choose an ocean pixel"
+        )
+
+
 def list_block_pixels(
     settings: Attribution, block: str, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray
 ) -> list[tuple[str, int, int]]:
@@ -74,11 +91,7 @@ def list_block_pixels(
         return [(f"r{row}c{column}", int(row), int(column)) for row, column in part]
     pixel = next(pixel for pixel in settings.pixels if pixel.name == block)
     row, column = locate_pixel(pixel, lat, lon, "attribution.pixels")
-    if not ocean[row, column]:
-        raise SealiencyError(
-            f"attribution.pixels: pixel {pixel.name} (row {row}, column {column}, {lat[row]:g} N, {lon[column]:g} E) is on "
-            "land; choose an ocean pixel"
-        )
+    _check_ocean(pixel, row, column, ocean, lat, lon, "attribution.pixels")
     return [(pixel.name, row, column)]
 
 
@@ -110,7 +123,7 @@ def choose_places(
     SealiencyError
         If a configured pixel lies outside the region, on land (B, C) or in the sea (A), or no pixel fits a rule.
     """
-    compared = locate_pixel(settings.compared, lat, lon, "instance.compared")
+    compared = locate_compared(settings, ocean, lat, lon)
     inside = ocean.copy()
     edge = min(EDGE_CELLS, (min(ocean.shape) - 1) // 2)
     inside[:edge] = inside[-edge:] = inside[:, :edge] = inside[:, -edge:] = False

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from sealiency.analysis.instance import choose_validation_sample
-from sealiency.analysis.places import list_block_pixels, locate_pixel, name_blocks
+from sealiency.analysis.places import list_block_pixels, locate_compared, locate_pixel, name_blocks
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
-from sealiency.data.samples import choose_samples
+from sealiency.data.samples import choose_samples, choose_validation_sample
 
 
 def plan_run(
@@ -40,7 +39,8 @@ def plan_run(
             if len(period)
         }
     ocean = record.ocean.numpy()
-    for key in ("compared", "land", "warm", "cold"):
+    locate_compared(instance, ocean, record.lat, record.lon)
+    for key in ("land", "warm", "cold"):
         pixel = getattr(instance, key)
         if pixel is not None:
             locate_pixel(pixel, record.lat, record.lon, f"instance.{key}")

@@ -69,8 +69,8 @@ def summarise_run(
     for path in heatmaps:
         # Only the attributes: the heatmaps of every pixel would not fit into memory.
         attributes = _read_attributes(path)
-        lead = str(attributes["lead"])
-        completeness[lead] = max(completeness.get(lead, 0.0), float(attributes["completeness_error"]))
+        key = str(attributes["lead"])
+        completeness[key] = max(completeness.get(key, 0.0), float(attributes["completeness_error"]))
     trained = [load_torch(path) for path in emulators]
     stages = {name: _summarise_stage(files) for name, files in benchmarks.items() if files}
     summary = {

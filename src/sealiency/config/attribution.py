@@ -95,7 +95,7 @@ class Instance(Section):
         default=["integrated_gradients", "guided_backprop", "deeplift", "deeplift_shap"], min_length=1
     )
     """Methods compared on the first pixel."""
-    compared: Pixel = Pixel(name="coast", lat=60.5, lon=-43.5)
+    compared: Pixel = Pixel(name="coast", lat=59.5, lon=-42.5)
     """Pixel on which the methods are compared; the paper's lies off the coast of Greenland."""
     land: Pixel | None = None
     """Pixel A, on land by the coast; null takes the coastal land cell nearest to the compared pixel."""

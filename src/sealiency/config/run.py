@@ -1,6 +1,9 @@
 """The whole configuration of a run, read from YAML."""
 
+import copy
 import difflib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -13,6 +16,8 @@ from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Lead, Network, Training
 from sealiency.config.figures import Figures
 from sealiency.errors import SealiencyError
+
+_UNION_MEMBER = re.compile(r"[\[(]|^(int|float|str|dict|constrained-int|constrained-float)$")
 
 
 class Run(Section):
@@ -110,8 +115,19 @@ def parse_configuration(settings: dict[str, Any], origin: str) -> Configuration:
     try:
         return Configuration.model_validate(settings)
     except ValidationError as error:
-        problems = [line for detail in error.errors() for line in _describe(detail)]
-        raise SealiencyError("\n".join([f"{origin}: {len(problems)} problem(s)", *problems])) from None
+        details = error.errors()
+    # What unknown keys hide is found too: without them the checks across sections can run.
+    remaining = copy.deepcopy(settings)
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            _remove(remaining, detail["loc"])
+    try:
+        Configuration.model_validate(remaining)
+    except ValidationError as error:
+        seen = [(detail["loc"], detail["type"]) for detail in details]
+        details += [detail for detail in error.errors() if (detail["loc"], detail["type"]) not in seen]
+    problems = _describe(details)
+    raise SealiencyError("\n".join([f"{origin}: {len(problems)} problem(s)", *problems]))
 
 
 def read_configuration(path: str | Path) -> Configuration:
@@ -127,16 +143,37 @@ def read_configuration(path: str | Path) -> Configuration:
     return parse_configuration(settings, str(path))
 
 
-def _describe(detail: Any) -> list[str]:
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(), n=1, cutoff=0.6)
-        mend = f"did you mean `{close[0]}`?" if close else "remove it; docs/configuration.md lists every key"
-        return [f"- {key} = {detail['input']!r}: unknown key; {mend}"]
-    if detail["type"] == "value_error":
-        prefix = f"{key}: " if key else ""
-        return [f"- {prefix}{line}" for line in str(detail["ctx"]["error"]).split("\n")]
-    return [f"- {key} = {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"]
+def _describe(details: Sequence[Any]) -> list[str]:
+    found: dict[str, tuple[Any, list[str]]] = {}
+    for detail in details:
+        # pydantic adds the kind of a union's member, such as list[...], to the path; it is no key.
+        key = ".".join(str(part) for part in detail["loc"] if not _UNION_MEMBER.search(str(part)))
+        if detail["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(), n=1, cutoff=0.75)
+            mend = f"did you mean `{close[0]}`?" if close else "remove it; docs/configuration.md lists every key"
+            messages = [f"unknown key; {mend}"]
+        elif detail["type"] == "value_error":
+            messages = str(detail["ctx"]["error"]).split("\n")
+        else:
+            messages = [detail["msg"][0].lower() + detail["msg"][1:]]
+        found.setdefault(key, (detail["input"], []))[1].extend(messages)
+    problems = []
+    for key, (value, messages) in found.items():
+        # A union reports every member that does not fit; the deeper problem is the one to mend.
+        if any(other.startswith(f"{key}.") for other in found if key):
+            continue
+        if isinstance(value, dict | list) or not key:
+            problems += [f"- {key}: {message}" if key else f"- {message}" for message in messages]
+        else:
+            problems.append(f"- {key} = {value!r}: {' or '.join(messages)}")
+    return problems
+
+
+def _remove(settings: Any, location: tuple[int | str, ...]) -> None:
+    for part in location[:-1]:
+        if not _UNION_MEMBER.search(str(part)):
+            settings = settings[part]
+    settings.pop(location[-1], None)
 
 
 def _known_keys() -> list[str]:

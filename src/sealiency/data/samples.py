@@ -66,6 +66,21 @@ def split_samples(months: int, lead: int, samples: Samples, filter_width: int) -
     )
 
 
+def choose_validation_sample(split: Split, position: int, key: str) -> int:
+    """Return the number k of a sample by its position in the validation period.
+
+    Raises
+    ------
+    SealiencyError
+        If the validation period has fewer samples.
+    """
+    if position >= len(split.validation):
+        raise SealiencyError(
+            f"{key} = {position}: the validation period has {len(split.validation)} samples, counted from 0; lower it"
+        )
+    return split.validation[position]
+
+
 def choose_samples(training: range, count: int | str) -> list[int]:
     """Return `count` training samples spread evenly from the first to the last, or `all` of them."""
     if count == "all":

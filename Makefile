@@ -1,0 +1,39 @@
+# Two commands: `make demo` runs the whole pipeline on the embedded data set, `make test` runs the tests.
+PYTHON ?= python3
+# An empty CONSTRAINTS lets pip take your own versions, for example a build of PyTorch installed beforehand.
+CONSTRAINTS ?= envs/constraints.txt
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test test-fast lint document clean
+
+demo: $(READY)
+	$(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -m "not workflow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+document: $(READY)
+	$(BIN)/sealiency document
+
+# The lock pins every package, so that a fresh machine gets what was tested.
+$(READY): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "sealiency needs Python 3.11 to 3.13; name one with make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[mpich,test,lint]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .snakemake

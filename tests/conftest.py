@@ -1,0 +1,71 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+from small_world import NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
+
+from sealiency.config.emulator import Network
+from sealiency.data.prepare import PreparedRecord
+from sealiency.models.densenet import DenseNet
+from sealiency.models.emulator import Emulator, load_emulator
+from sealiency.models.training import train_and_save
+
+hypothesis.settings.register_profile("light", deadline=None, derandomize=True, max_examples=60)
+hypothesis.settings.load_profile("light")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real fields that are not part of the project."""
+    folder = Path(os.environ.get("SEALIENCY_SHARED_DATA", Path(__file__).parents[1] / "../shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set SEALIENCY_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared record of 8 x 10 cells, 3 of them land, trailing 3-month mean, 94 filtered months."""
+    return prepare_sst(make_sst(), tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def record(prepared_path: Path) -> PreparedRecord:
+    return PreparedRecord(prepared_path)
+
+
+@pytest.fixture(scope="session")
+def emulator_path(tmp_path_factory: pytest.TempPathFactory, record: PreparedRecord) -> Path:
+    """Emulator of lead 2 on the prepared record, trained for three epochs."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("emulator")
+    train_and_save(
+        record, NETWORK, TRAINING, SAMPLES, "code", 1, folder / "emulator.pt", folder / "training_history.csv"
+    )
+    return folder / "emulator.pt"
+
+
+@pytest.fixture
+def emulator(emulator_path: Path) -> Emulator:
+    # Attribution moves the network to its own precision, so every test loads its own.
+    return load_emulator(emulator_path)
+
+
+@pytest.fixture
+def build_network() -> Callable[..., DenseNet]:
+    """Return a function that builds a small network with random weights and statistics, in float64."""
+
+    def build(grid: tuple[int, int] = (12, 14), history: int = 4, seed: int = 0, **settings) -> DenseNet:
+        torch.manual_seed(seed)
+        wanted = {"stem_channels": 12, "growth_rate": 4, "dense_layers": (2, 3, 2), **settings}
+        return disturb(DenseNet(Network(**wanted), history, grid).double(), seed)
+
+    return build

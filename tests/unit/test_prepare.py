@@ -1,0 +1,307 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from small_world import BOX, HISTORY, LAT, LON, make_sst, prepare_sst, write_sst
+
+from sealiency.config.data import Basins, Data, Files, Region
+from sealiency.data import prepare
+from sealiency.data.prepare import PreparedRecord, prepare_record
+from sealiency.data.reading import open_record
+from sealiency.errors import SealiencyError
+from sealiency.files import read_netcdf
+
+TRAINING_MONTHS = HISTORY + 24 - 1
+
+
+def average(values: np.ndarray, width: int, before: int) -> np.ndarray:
+    """Mean of `width` months, of which `before` lie before the month it is given to."""
+    return np.stack([values[m - before : m - before + width].mean(0) for m in range(before, len(values) - width + before + 1)])
+
+
+def restore(prepared: xr.Dataset) -> np.ndarray:
+    """Filtered SST in degC from what is stored, as the documentation says."""
+    climatology = prepared["climatology"]
+    if "month" in climatology.dims:
+        climatology = climatology.sel(month=prepared["time"].dt.month)
+    restored = prepared["anomaly"].astype(np.float64) * prepared["scale"] + climatology
+    if "trend" in prepared:
+        months = xr.DataArray(np.arange(prepared.sizes["time"]), dims="time") - prepared["trend_reference"]
+        restored = restored + prepared["trend"] * months
+    return restored.transpose("time", "lat", "lon").values
+
+
+# --- the filter ---
+
+
+@pytest.mark.parametrize("chunk", [8, 120])
+@pytest.mark.parametrize(
+    ("kind", "width", "before"),
+    [("trailing_mean", 12, 11), ("trailing_mean", 3, 2), ("centred_mean", 12, 6), ("centred_mean", 5, 2)],
+)
+def test_filter_is_the_plain_mean_of_its_months(tmp_path, monkeypatch, kind, width, before, chunk):
+    monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", chunk)
+    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", chunk)
+    sst = make_sst(months=42)
+    path = prepare_sst(sst, tmp_path, filter=kind, filter_months=width)
+    expected = average(sst["tos"].values, width, before)
+    np.testing.assert_allclose(restore(read_netcdf(path)), expected, atol=2e-6)
+    # A filtered month carries the name of the month that the mean is given to.
+    first = PreparedRecord(path).months[0]
+    assert first == f"{1950 + before // 12}-{before % 12 + 1:02d}"
+    assert len(PreparedRecord(path).months) == 42 - width + 1
+
+
+def test_no_filter_keeps_every_month(tmp_path):
+    sst = make_sst(months=48)
+    path = prepare_sst(sst, tmp_path, filter="none", climatology="monthly")
+    assert PreparedRecord(path).months[0] == "1950-01"
+    np.testing.assert_allclose(restore(read_netcdf(path)), sst["tos"].values, atol=2e-6)
+
+
+def test_filter_over_files_of_one_month_each(tmp_path):
+    sst = make_sst(months=40)
+    paths = [write_sst(sst.isel(time=[m]), tmp_path / f"{m:03d}.nc") for m in range(40)]
+    data = Data(source="files", files=Files(paths=paths), region=BOX, filter_months=12)
+    prepare_record(paths, data, HISTORY, 20, tmp_path / "prepared.nc")
+    expected = average(sst["tos"].values, 12, 11)
+    np.testing.assert_allclose(restore(read_netcdf(tmp_path / "prepared.nc")), expected, atol=2e-6)
+
+
+# --- the statistics ---
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"trend": "linear"}, {"climatology": "monthly"}, {"climatology": "monthly", "trend": "linear"}],
+    ids=str,
+)
+def test_stored_statistics_give_back_filtered_sst(tmp_path, settings):
+    sst = make_sst()
+    prepared = read_netcdf(prepare_sst(sst, tmp_path, **settings))
+    np.testing.assert_allclose(restore(prepared), average(sst["tos"].values, 3, 2), atol=5e-6)
+
+
+@pytest.mark.parametrize("settings", [{"trend": "linear"}, {"climatology": "monthly"}], ids=str)
+def test_statistics_come_from_the_training_months_alone(tmp_path, settings):
+    sst = make_sst()
+    changed = sst.copy(deep=True)
+    # The last filtered training month is made of raw months up to this one.
+    changed["tos"][TRAINING_MONTHS + 3 - 1 :] += 7.0
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    before = read_netcdf(prepare_sst(sst, tmp_path / "before", **settings))
+    after = read_netcdf(prepare_sst(changed, tmp_path / "after", **settings))
+    for name in {"climatology", "trend", "scale"} & set(before):
+        assert before[name].values.tobytes() == after[name].values.tobytes(), name
+    training = slice(0, TRAINING_MONTHS)
+    first, second = before["anomaly"].values, after["anomaly"].values
+    assert first[training].tobytes() == second[training].tobytes()
+    assert (np.abs(second - first)[TRAINING_MONTHS:, 4, 4] > 0.1).all()
+
+
+def test_mean_and_scale_by_hand(tmp_path):
+    sst = make_sst()
+    prepared = read_netcdf(prepare_sst(sst, tmp_path))
+    training = average(sst["tos"].values, 3, 2)[:TRAINING_MONTHS]
+    mean = training.mean(0)
+    np.testing.assert_allclose(prepared["climatology"].values, mean, rtol=1e-12)
+    ocean = ~np.isnan(mean)
+    assert float(prepared["scale"]) == pytest.approx((training - mean)[:, ocean].std(), rel=1e-12)
+
+
+def test_monthly_climatology_by_hand(tmp_path):
+    sst = make_sst(start=(1950, 4))
+    prepared = read_netcdf(prepare_sst(sst, tmp_path, filter="none", climatology="monthly"))
+    training = sst["tos"].values[:TRAINING_MONTHS, 4, 4]
+    # The record begins in April.
+    expected = [training[(month - 4) % 12 :: 12].mean() for month in range(1, 13)]
+    assert prepared["climatology"]["month"].values.tolist() == list(range(1, 13))
+    np.testing.assert_allclose(prepared["climatology"].values[:, 4, 4], expected, rtol=1e-12)
+
+
+def test_linear_trend_of_a_linear_series_is_removed_whole(tmp_path):
+    sst = make_sst()
+    months = np.arange(96)
+    sst["tos"][:, 3, 3] = 10 + 0.02 * months
+    prepared = read_netcdf(prepare_sst(sst, tmp_path, trend="linear"))
+    assert float(prepared["trend"][3, 3]) == pytest.approx(0.02, rel=1e-12)
+    # To the end of the record, not of the training months only.
+    np.testing.assert_allclose(prepared["anomaly"].values[:, 3, 3], 0, atol=1e-6)
+
+
+def test_linear_trend_is_the_least_squares_line(tmp_path):
+    sst = make_sst()
+    prepared = read_netcdf(prepare_sst(sst, tmp_path, trend="linear"))
+    training = average(sst["tos"].values, 3, 2)[:TRAINING_MONTHS, 5, 5]
+    slope, _ = np.polyfit(np.arange(TRAINING_MONTHS), training, 1)
+    assert float(prepared["trend"][5, 5]) == pytest.approx(slope, rel=1e-9)
+
+
+def test_linear_trend_beside_a_monthly_climatology_is_removed_whole(tmp_path):
+    # Twelve monthly means take up part of a slope, so both have to be fitted together.
+    sst = make_sst()
+    months = np.arange(96)
+    sst["tos"][:, 3, 3] = 10 + 3 * np.cos(2 * np.pi * months / 12) + 0.02 * months
+    settings = {"filter": "none", "climatology": "monthly", "trend": "linear"}
+    prepared = read_netcdf(prepare_sst(sst, tmp_path, **settings))
+    assert float(prepared["trend"][3, 3]) == pytest.approx(0.02, rel=1e-9)
+    np.testing.assert_allclose(prepared["anomaly"].values[:, 3, 3], 0, atol=1e-6)
+
+
+def test_monthly_climatology_of_less_than_a_year_is_refused(tmp_path):
+    with pytest.raises(SealiencyError, match=r"climatology = monthly: the 11 training months"):
+        prepare_sst(make_sst(), tmp_path, training=6, climatology="monthly")
+
+
+def test_constant_record_is_refused(tmp_path):
+    sst = make_sst()
+    sst["tos"][:] = 4.0
+    with pytest.raises(SealiencyError, match="one constant value"):
+        prepare_sst(sst, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
+
+
+# --- the mask ---
+
+
+def test_cell_with_data_in_some_months_counts_as_land(tmp_path):
+    sst = make_sst()
+    sst["tos"][90, 2, 2] = np.nan
+    sst["tos"][:90, 2, 3] = np.nan
+    path = prepare_sst(sst, tmp_path)
+    ocean = read_netcdf(path)["ocean"].values
+    land = {(0, 0), (0, 1), (7, 9), (2, 2), (2, 3)}
+    assert set(map(tuple, np.argwhere(ocean == 0).tolist())) == land
+    prepared = read_netcdf(path)
+    assert np.isnan(prepared["anomaly"].values[:, ocean == 0]).all()
+    record = PreparedRecord(path)
+    assert not record.anomaly.isnan().any()
+    assert (record.anomaly[:, ocean == 0] == 0).all()
+
+
+def test_land_does_not_enter_the_scale(tmp_path):
+    sst = make_sst()
+    sst["tos"][:, 2, 2] *= 1000
+    sst["tos"][95, 2, 2] = np.nan
+    prepared = read_netcdf(prepare_sst(sst, tmp_path))
+    assert float(prepared["scale"]) < 10
+
+
+def write_basins(path: Path, lat: np.ndarray, lon: np.ndarray, labels: np.ndarray) -> Basins:
+    dataset = xr.Dataset(
+        {"basin": (("level", "Y", "X"), labels[None])},
+        coords={
+            "Y": ("Y", lat, {"units": "degrees_north"}),
+            "X": ("X", lon, {"units": "degrees_east"}),
+        },
+    )
+    dataset.to_netcdf(path)
+    return Basins(path=str(path), exclude=[2, 5])
+
+
+@pytest.mark.parametrize("notation", ["0..360", "-180..180"])
+def test_excluded_basins_become_land(tmp_path, notation):
+    lon = np.arange(0.5, 360) if notation == "0..360" else np.arange(-179.5, 180)
+    lat = np.arange(89.5, -90, -1)
+    labels = np.ones((180, 360), np.int32)
+    labels[np.ix_(lat > 45, ((lon + 180) % 360 - 180) < -45)] = 2
+    prepared = read_netcdf(
+        prepare_sst(make_sst(land=()), tmp_path, basins=write_basins(tmp_path / "basins.nc", lat, lon, labels))
+    )
+    ocean = prepared["ocean"].values
+    assert ocean.shape == (8, 10)
+    np.testing.assert_array_equal(ocean == 0, (LAT > 45)[:, None] & (LON < -45)[None])
+
+
+def test_basins_on_a_finer_grid_are_taken_from_the_nearest_cell(tmp_path):
+    lat, lon = np.arange(30.25, 60, 0.5), np.arange(300.25, 330, 0.5)
+    labels = np.repeat(np.where(lat > 44, 5, 1)[:, None], lon.size, axis=1)
+    basins = write_basins(tmp_path / "basins.nc", lat, lon, labels)
+    prepared = read_netcdf(prepare_sst(make_sst(land=()), tmp_path, basins=basins))
+    np.testing.assert_array_equal(prepared["ocean"].values == 0, np.repeat((LAT > 44)[:, None], 10, 1))
+
+
+def test_real_basins_leave_the_pacific_out(shared_data, tmp_path):
+    file = str(shared_data / "cobesst2/cobesst2_sst_1950.nc")
+    ocean = open_record([file], "sst", Region()).notnull().all("time").compute()
+    # The record is not read again: the mask alone is under test, on the paper's box.
+    kept = prepare._exclude_basins(ocean, Basins(path=str(shared_data / "basin_mask.nc"), exclude=[2]))
+    assert kept.shape == (70, 125)
+    assert not kept.sel(lat=5.5, lon=-90.5)  # off Central America, in the Pacific
+    assert kept.sel(lat=25.5, lon=-90.5)  # Gulf of Mexico
+    assert kept.sel(lat=30.5, lon=-40.5)  # mid-Atlantic
+    assert 4000 < int(kept.sum()) < 5435
+
+
+def test_unknown_basin_variable_lists_what_there_is(tmp_path):
+    basins = write_basins(tmp_path / "basins.nc", LAT, LON, np.ones((8, 10), np.int32))
+    with pytest.raises(SealiencyError, match=r"basins.nc: data.basins.variable = 'label' .*\['basin'\]"):
+        prepare_sst(make_sst(), tmp_path, basins=basins.model_copy(update={"variable": "label"}))
+
+
+# --- faults ---
+
+
+def test_region_without_data_is_refused_and_leaves_nothing(tmp_path):
+    sst = make_sst()
+    sst["tos"][:] = np.nan
+    with pytest.raises(SealiencyError, match=r"40..48 N, -50..-40 E .* no cell with data in every month"):
+        prepare_sst(sst, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
+
+
+def test_short_record_names_both_numbers_of_months(tmp_path):
+    # 24 samples read 6 + 24 - 1 filtered months, made of 2 more raw ones.
+    for months in (30, 31):
+        (tmp_path / str(months)).mkdir()
+    with pytest.raises(SealiencyError, match=r"need 31 months, the record has 30; lower samples.training"):
+        prepare_sst(make_sst(months=30), tmp_path / "30")
+    prepare_sst(make_sst(months=31), tmp_path / "31")
+
+
+def test_damage_in_the_data_is_reported_and_leaves_nothing(tmp_path):
+    path = tmp_path / "source.nc"
+    sst = make_sst()
+    sst.to_netcdf(path, encoding={"tos": {"zlib": True, "chunksizes": (1, 8, 10)}})
+    # The header stays whole; the compressed values of some months do not.
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(content)
+    data = Data(source="files", files=Files(paths=[str(path)]), region=BOX, filter_months=3)
+    with pytest.raises(SealiencyError, match="damaged|not a readable"):
+        prepare_record([str(path)], data, HISTORY, 24, tmp_path / "prepared.nc")
+    assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
+
+
+# --- the file ---
+
+
+def test_prepared_file_says_where_it_comes_from(prepared_path):
+    prepared = read_netcdf(prepared_path)
+    assert prepared["anomaly"].dtype == np.float32
+    assert prepared.attrs["training_period"] == "1950-03..1952-07"
+    assert prepared.attrs["filter_width_months"] == 3
+    assert re.fullmatch(r'\{"source.nc": "[0-9a-f]{64}"\}', prepared.attrs["inputs_sha256"])
+
+
+def test_files_of_one_name_in_two_folders_are_both_recorded(tmp_path):
+    sst = make_sst()
+    paths = []
+    for name, part in (("early", slice(0, 50)), ("late", slice(50, 96))):
+        (tmp_path / name).mkdir()
+        paths.append(write_sst(sst.isel(time=part), tmp_path / name / "sst.nc"))
+    data = Data(source="files", files=Files(paths=paths), region=BOX, filter_months=3)
+    prepare_record(paths, data, HISTORY, 24, tmp_path / "prepared.nc")
+    assert len(re.findall(r"[0-9a-f]{64}", read_netcdf(tmp_path / "prepared.nc").attrs["inputs_sha256"])) == 2
+
+
+def test_record_in_memory(record, prepared_path):
+    assert record.training_samples == range(6, 30)
+    assert record.months[:2] == ["1950-03", "1950-04"]
+    assert record.anomaly.shape == (94, 8, 10)
+    assert record.filter_width == 3
+    assert record.scale == float(read_netcdf(prepared_path)["scale"])

@@ -1,0 +1,154 @@
+"""Bad input ends a run with one clear error and a non-zero status; a killed run goes on to the same result."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from small_run import Workflow, merge
+
+pytestmark = pytest.mark.workflow
+
+PLAN = "results/small/plan_run/plan.json"
+HEATMAPS = "results/small/reduce_shards/lead6_seed0/deeplift/heatmaps.nc"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"attributon": {}}, ["attributon", "unknown key", "`attribution`"]),
+        ({"leads": [0]}, ["leads.0 = 0", "greater than or equal to 1"]),
+        (
+            {"attribution": {"pixels": [{"name": "far", "lat": 10, "lon": -40}]}},
+            ["pixel far at 10 N, -40 E", "outside data.region"],
+        ),
+        ({"data": {"files": {"paths": ["nowhere/*.nc"]}}}, ["data.files.paths", "'nowhere/*.nc' names no file"]),
+    ],
+)
+def test_an_impossible_setting_is_refused_before_anything_runs(workflow, changes, said):
+    answer = Workflow(workflow.folder, merge(workflow.settings, changes)).run()
+    assert answer.returncode != 0
+    for words in said:
+        assert words in answer.stdout
+    assert "Traceback" not in answer.stdout
+    assert not workflow.results.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": {"region": {"south": 35, "north": 95 - 4, "west": -60, "east": -25}}}, ["data.region.north = 91"]),
+        ({"samples": {"training": 150}}, ["lead 1", "months", "the record has 240", "need 325"]),
+        (
+            {"attribution": {"pixels": [{"name": "out", "row": 99, "column": 3}]}},
+            ["pixel out at row 99, column 3 lies outside the region of 25 rows and 35 columns"],
+        ),
+        ({"instance": {"sample": 20}}, ["instance.sample = 20", "20 samples"]),
+    ],
+)
+def test_a_setting_that_does_not_fit_the_record_is_refused_before_training(workflow, changes, said):
+    answer = Workflow(workflow.folder, merge(workflow.settings, changes)).run()
+    assert answer.returncode != 0
+    for words in said:
+        assert words in answer.stdout
+    assert "Traceback" not in answer.stdout
+    assert not (workflow.results / "train_emulator").exists()
+
+
+def damage_by_removing(folder: Path) -> None:
+    (folder / "sst_1955.nc").unlink()
+
+
+def damage_by_doubling(folder: Path) -> None:
+    shutil.copy(folder / "sst_1955.nc", folder / "sst_copy.nc")
+
+
+def damage_by_truncating(folder: Path) -> None:
+    whole = (folder / "sst_1955.nc").read_bytes()
+    (folder / "sst_1955.nc").unlink()
+    (folder / "sst_1955.nc").write_bytes(whole[: len(whole) // 2])
+
+
+def damage_by_emptying(folder: Path) -> None:
+    for path in folder.iterdir():
+        with xr.open_dataset(path) as dataset:
+            empty = dataset.load()
+        empty["sst"] = empty["sst"].where(False)
+        path.unlink()
+        empty.to_netcdf(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_by_removing, ["sst_1954.nc", "12 month(s) missing after 1954-12", "1956-01"]),
+        (damage_by_doubling, ["sst_copy.nc", "month 1955-01 stands twice", "sst_1955.nc"]),
+        (damage_by_truncating, ["sst_1955.nc", "not a readable NetCDF file", "truncated"]),
+        (damage_by_emptying, ["no cell with data in every month"]),
+    ],
+)
+def test_damaged_input_is_named(workflow, damage, said):
+    damage(Path(workflow.settings["data"]["files"]["paths"][0]).parent)
+    answer = workflow.run(PLAN)
+    assert answer.returncode != 0
+    for words in said:
+        assert words in answer.stdout
+    assert "Traceback" not in answer.stdout
+    assert not (workflow.results / "prepare_record" / "prepared.nc").exists()
+
+
+def test_a_shard_of_another_model_is_refused_and_nothing_is_lost(finished, tmp_path):
+    copy = Workflow(tmp_path / "copy", finished.settings)
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    shards = copy.results / "attribute_pixels"
+    other = shards / "lead1_seed0" / "deeplift" / "pixels-north_samples-0001.h5"
+    shutil.copyfile(other, shards / "lead6_seed0" / "deeplift" / other.name)
+    answer = copy.run(HEATMAPS)
+    assert answer.returncode != 0
+    assert f"lead6_seed0/deeplift/{other.name}: a shard of another model" in answer.stdout
+    assert "Traceback" not in answer.stdout
+    assert len(list(shards.rglob("*.h5"))) == 8
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_run_killed_at_every_stage_ends_with_the_same_heatmaps(finished, workflow):
+    # Long enough that a kill falls inside: the results must equal those of a run that was never disturbed.
+    results, stage = workflow.results, "lead6_seed0"
+    moments = {
+        "training": lambda: (results / "train_emulator" / stage / "checkpoint.pt").exists(),
+        "attribution": lambda: any((results / "attribute_pixels" / stage / "deeplift").glob(".*.part.h5")),
+        "reduction": lambda: (results / "logs" / "reduce_shards" / f"{stage}.log").exists(),
+    }
+    for name, reached in moments.items():
+        with open(workflow.folder.parent / f"{name}.txt", "w") as said:
+            process = subprocess.Popen(
+                workflow.command(HEATMAPS),
+                env=workflow.environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            wait_for(reached, process)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert not (workflow.folder / HEATMAPS).exists()
+        assert workflow.run("--unlock").returncode == 0
+    assert (results / "train_emulator" / stage / "emulator.pt").exists()
+    answer = workflow.run(HEATMAPS)
+    assert answer.returncode == 0, answer.stdout
+    killed, undisturbed = (xr.open_dataset(run.folder / HEATMAPS) for run in (workflow, finished))
+    for name in ("positive_mean", "negative_mean", "monthly_all"):
+        np.testing.assert_array_equal(killed[name], undisturbed[name])
+    assert killed.attrs["model_sha256"] == undisturbed.attrs["model_sha256"]

@@ -1,0 +1,120 @@
+"""A change reruns what depends on it, and nothing else: `snakemake --dry-run` lists exactly these jobs."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import REPOSITORY, SETTINGS, YEARS, Workflow
+
+pytestmark = pytest.mark.workflow
+
+PIXELS = ("north", "south")
+END = {"writing the summary", "writing the report"}
+
+
+def train(lead):
+    return {f"training the emulator of lead {lead}, seed 0"}
+
+
+def attribute(lead, pixels=PIXELS):
+    return {
+        f"attributing lead {lead}, seed 0, pixels {pixel}, chunk {chunk}"
+        for pixel in pixels
+        for chunk in ("0000", "0001")
+    }
+
+
+def reduce(lead):
+    return {f"reducing the shards of lead {lead}, seed 0 on 2 ranks"}
+
+
+def explain(lead):
+    return {f"explaining one forecast of lead {lead}, seed 0"}
+
+
+def figures_of_instance(lead):
+    return {f"drawing figure {number}, lead {lead}" for number in (1, 2, 3)}
+
+
+def group_figures(leads=(1, 6), pixels=PIXELS):
+    return {f"drawing figure 4, lead {lead}, pixel {pixel}" for lead in leads for pixel in pixels}
+
+
+def figures_of_emulator(lead):
+    return {
+        f"drawing figure 5, lead {lead}",
+        f"drawing the learning curves of lead {lead}, seed 0",
+        f"drawing maps of skill, lead {lead}",
+    }
+
+
+def everything_of(lead):
+    """Return all jobs of one lead but for those that show several leads."""
+    said = {f"evaluating the emulator of lead {lead}, seed 0", f"ablating the input of lead {lead}, seed 0"}
+    return (
+        train(lead)
+        | said
+        | explain(lead)
+        | attribute(lead)
+        | reduce(lead)
+        | figures_of_instance(lead)
+        | figures_of_emulator(lead)
+    )
+
+
+CHECK = {"checking that every pixel, sample and lead exists"}
+ALL_LEADS = {"drawing skill by lead"} | group_figures() | END
+
+
+def test_adding_a_lead(finished):
+    assert finished.planned(leads=[1, 6, 3]) == CHECK | everything_of(3) | group_figures((3,)) | ALL_LEADS
+
+
+def test_adding_a_pixel(finished):
+    pixels = [*SETTINGS["attribution"]["pixels"], {"name": "new", "row": 8, "column": 20}]
+    new = attribute(1, ("new",)) | attribute(6, ("new",)) | reduce(1) | reduce(6)
+    assert (
+        finished.planned(attribution={"pixels": pixels}) == CHECK | new | group_figures(pixels=(*PIXELS, "new")) | END
+    )
+
+
+def test_changing_a_colour_map(finished):
+    drawings = figures_of_instance(1) | figures_of_instance(6) | figures_of_emulator(1) | figures_of_emulator(6)
+    assert finished.planned(figures={"colormap": "PuOr_r"}) == drawings | ALL_LEADS
+
+
+def test_changing_the_learning_rate(finished):
+    assert finished.planned(training={"learning_rate": 1e-3}) == everything_of(1) | everything_of(6) | ALL_LEADS
+
+
+def test_changing_one_leads_epochs(finished):
+    assert finished.planned(training={"epochs": {1: 3, 6: 2}}) == everything_of(6) | ALL_LEADS
+
+
+def test_changing_the_attribution_module(finished, tmp_path):
+    library = tmp_path / "src"
+    shutil.copytree(REPOSITORY / "src", library)
+    with open(library / "sealiency" / "attribution" / "methods.py", "a") as module:
+        module.write("\n# changed\n")
+    changed = Workflow(finished.folder, finished.settings, {**os.environ, "PYTHONPATH": str(library)})
+    by_lead = [attribute(n) | reduce(n) | explain(n) | figures_of_instance(n) for n in (1, 6)]
+    assert changed.planned() == set.union(*by_lead) | group_figures() | END
+
+
+def test_adding_a_year_of_input(finished, sst_files, tmp_path):
+    pattern = finished.settings["data"]["files"]["paths"][0]
+    added = Path(pattern).with_name(f"sst_{YEARS.stop}.nc")
+    added.symlink_to(sst_files / added.name)
+    try:
+        planned = finished.planned()
+    finally:
+        added.unlink()
+    everything = everything_of(1) | everything_of(6) | ALL_LEADS
+    assert planned == {"preparing anomalies"} | CHECK | everything
+
+
+def test_changing_the_test_period_retrains_nothing(finished):
+    planned = finished.planned(samples={"test": 5})
+    assert not [job for job in planned if job.startswith(("training", "preparing", "attributing", "reducing"))]
+    assert "evaluating the emulator of lead 6, seed 0" in planned

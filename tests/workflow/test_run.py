@@ -1,0 +1,62 @@
+"""The whole workflow on a small crop: every stage, its outputs, and what it says at the end."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+pytestmark = pytest.mark.workflow
+
+
+def test_every_run_ends_with_a_report_and_a_summary(finished):
+    summary = json.loads((finished.results / "summary.json").read_text())
+    assert {(row["lead"], row["predictor"]) for row in summary["skill"]} == {
+        (lead, predictor) for lead in (1, 6) for predictor in ("emulator", "persistence", "damped_persistence", "ridge")
+    }
+    assert set(summary["worst_completeness_error"]) == {"1", "6"}
+    assert all(0 <= error <= 1e-12 for error in summary["worst_completeness_error"].values())
+    assert summary["stages"]["attribute_pixels"]["jobs"] == 2 * 2 * 2
+    assert summary["seeds"] == [0]
+    assert summary["versions"]["torch"]
+    said = (finished.folder / "said.txt").read_text()
+    assert "damped_persistence" in said
+    assert "results/small/report.html" in said
+    assert "results/small/summary.json" in said
+
+
+def test_the_summary_counts_every_job_that_ran(finished):
+    summary = json.loads((finished.results / "summary.json").read_text())
+    said = (finished.folder / "said.txt").read_text()
+    # Snakemake's own count holds the summary, the report and the target rule `all` too.
+    assert f"{summary['jobs'] + 3} of {summary['jobs'] + 3} steps (100%) done" in said
+
+
+def test_the_report_is_one_file_with_every_figure(finished):
+    report = (finished.results / "report.html").read_text()
+    for figure in ("plot_forecast", "plot_methods", "plot_instance", "plot_group", "plot_ablation", "plot_training"):
+        assert f"results/small/{figure}/" in report, figure
+    assert 'src="http' not in report
+
+
+def test_heatmaps_are_the_means_of_their_shards(finished):
+    heatmaps = xr.open_dataset(finished.results / "reduce_shards" / "lead6_seed0" / "deeplift" / "heatmaps.nc")
+    assert heatmaps["pixel"].values.tolist() == ["north", "south"]
+    folder = finished.results / "attribute_pixels" / "lead6_seed0" / "deeplift"
+    sums = [h5py.File(folder / f"pixels-south_samples-{chunk:04d}.h5")["positive_sum"][0] for chunk in (0, 1)]
+    np.testing.assert_array_equal(heatmaps["positive_mean"].sel(pixel="south"), ((sums[0] + sums[1]) / 12).astype("f4"))
+    assert int(heatmaps.attrs["samples"]) == 12
+
+
+def test_a_lead_without_skill_is_marked_everywhere(finished):
+    skill = xr.open_dataset(finished.results / "evaluate_emulator" / "lead1_seed0" / "skill.nc")
+    rmse = skill["rmse_mean"].sel(period="validation")
+    beats = bool(rmse.sel(predictor="emulator") < rmse.sel(predictor="persistence"))
+    summary = json.loads((finished.results / "summary.json").read_text())
+    assert summary["beats_persistence"]["lead1_seed0"] == beats == bool(skill.attrs["beats_persistence"])
+    assert ("NO SKILL: lead1_seed0" in (finished.folder / "said.txt").read_text()) == (not beats)
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished):
+    assert finished.planned() == set()
