@@ -89,5 +89,3 @@ def disturb(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             fan = module.weight[0].numel()
             module.weight.data.normal_(0, (2 / fan) ** 0.5, generator=random)
     return network.eval()
-
-

@@ -1,9 +1,9 @@
+import copy
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from small_world import HISTORY, LAT, LON, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 
 from sealiency.analysis.ablation import ablate_region
 from sealiency.analysis.instance import choose_validation_sample, explain_instance
@@ -15,6 +15,7 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
 from sealiency.models.emulator import Emulator
+from small_world import HISTORY, LAT, LON, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 
 BOX = Region(south=42, north=44, west=-46, east=-43)
 COMPARED = Pixel(name="coast", row=1, column=2)
@@ -91,16 +92,14 @@ def test_ablation_does_not_reach_beyond_the_receptive_field(tmp_path):
     [
         (Region(south=50, north=55, west=-46, east=-43), "ablation.region"),
         (Region(south=42, north=44, west=0, east=10), "ablation.region"),
-        (Region(south=47, north=48, west=-42, east=-40), "ablation.region .* holds no ocean cell"),
+        (Region(south=46, north=48, west=-42, east=-40), "ablation.region .* holds no ocean cell"),
     ],
     ids=["north of the grid", "east of the grid", "land"],
 )
-def test_box_without_sea_is_refused(tmp_path, emulator, record, split, region, message):
-    record.ocean  # noqa: B018  the fixture's land is one cell in the north-east
-    land = PreparedRecord.__new__(PreparedRecord)
-    land.__dict__.update(record.__dict__)
+def test_box_without_sea_is_refused(emulator, record, split, region, message):
+    land = copy.copy(record)
     land.ocean = record.ocean.clone()
-    land.ocean[7, 8:] = False
+    land.ocean[6:, 8:] = False
     with pytest.raises(SealiencyError, match=message) as caught:
         ablate_region(emulator, land, split, Ablation(region=region))
     assert "data.region asks" not in str(caught.value)
@@ -113,7 +112,7 @@ def test_box_of_one_cell_is_ablated(emulator, record, split):
 
 
 def test_plan_refuses_a_box_outside_the_region_before_any_work(record):
-    with pytest.raises(SealiencyError, match="ablation.region"):
+    with pytest.raises(SealiencyError, match=r"ablation\.region"):
         plan_run(
             record,
             leads=[LEAD],
@@ -135,16 +134,16 @@ def test_sample_outside_the_validation_period_is_refused(split, key):
 
 
 def test_analyses_refuse_a_sample_that_does_not_exist(emulator, record, split):
-    with pytest.raises(SealiencyError, match="ablation.sample = 99"):
+    with pytest.raises(SealiencyError, match=r"ablation\.sample = 99"):
         ablate_region(emulator, record, split, Ablation(region=BOX, sample=99))
-    with pytest.raises(SealiencyError, match="instance.sample = 99"):
+    with pytest.raises(SealiencyError, match=r"instance\.sample = 99"):
         explain_instance(emulator, record, split, Instance(sample=99), Attribution())
 
 
 @pytest.fixture
 def instance(emulator, record, split):
     settings = Instance(sample=3, compared=COMPARED, methods=list(METHODS))
-    attribution = Attribution(pixels=[COMPARED], batch_size=2, device="cpu", integration_steps=32)
+    attribution = Attribution(pixels=[COMPARED], batch_size=2, device="cpu", precision="float64", integration_steps=32)
     return explain_instance(emulator, record, split, settings, attribution)
 
 
@@ -163,15 +162,16 @@ def test_heatmaps_sum_to_the_change_of_their_own_pixel(instance, emulator, recor
         change = (network(x) - network(0 * x))[0, 0].numpy()
     assert instance["place"].values.tolist() == ["A", "B", "C"]
     for place in range(3):
-        row = int(np.flatnonzero(LAT == instance["place_lat"].values[place])[0])
-        column = int(np.flatnonzero(LON == instance["place_lon"].values[place])[0])
+        row = LAT.tolist().index(instance["place_lat"].values[place])
+        column = LON.tolist().index(instance["place_lon"].values[place])
         total = instance["heatmap"].values[place].astype(np.float64).sum()
         assert total == pytest.approx(change[row, column], abs=1e-5)
         assert bool(record.ocean[row, column]) == (place > 0)
     totals = dict(zip(METHODS, instance["method_heatmap"].values.astype(np.float64).sum((1, 2, 3)), strict=True))
     assert totals["deeplift"] == pytest.approx(change[1, 2], abs=1e-5)
     assert totals["deeplift_shap"] == pytest.approx(change[1, 2], abs=1e-5)
-    assert totals["integrated_gradients"] == pytest.approx(change[1, 2], rel=0.02)
+    size = float(np.abs(instance["method_heatmap"].sel(method="integrated_gradients")).sum())
+    assert totals["integrated_gradients"] == pytest.approx(change[1, 2], abs=0.01 * size)
 
 
 def test_methods_are_not_mixed_up(instance):

@@ -374,7 +374,7 @@ def test_ablated_input_is_that_of_the_earliest_ablated_month(months, lag):
 
 
 def test_training_marks_the_epoch_of_the_lowest_validation_error():
-    axes = plot_training(make_history(), SETTINGS, "Lead 1 month").get_axes()[0]
+    axes = plot_training(make_history(), make_skill(), SETTINGS, "Lead 1 month").get_axes()[0]
     (best,) = [line for line in axes.lines if line.get_gid() == "best"]
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (3, 0.5)
     (persistence,) = [line for line in axes.lines if line.get_linestyle() == "--"]

@@ -53,7 +53,9 @@ def explain_slowly(network: nn.Module, x: Tensor, baseline: Tensor, pixel: tuple
     def line(number: int, a: Tensor) -> Tensor:
         start, end = recorded[0][number], recorded[1][number]
         moved = end - start
-        slope = torch.where(moved == 0, (end > 0).double(), (end.relu() - start.relu()) / moved.where(moved != 0, torch.ones(())))
+        slope = torch.where(
+            moved == 0, (end > 0).double(), (end.relu() - start.relu()) / moved.where(moved != 0, torch.ones(()))
+        )
         return start.relu() + slope * (a - start)
 
     inputs = x[None].clone().requires_grad_(True)

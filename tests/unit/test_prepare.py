@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from small_world import BOX, HISTORY, LAT, LON, make_sst, prepare_sst, write_sst
 
 from sealiency.config.data import Basins, Data, Files, Region
 from sealiency.data import prepare
@@ -12,13 +11,16 @@ from sealiency.data.prepare import PreparedRecord, prepare_record
 from sealiency.data.reading import open_record
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf
+from small_world import BOX, HISTORY, LAT, LON, make_sst, prepare_sst, write_sst
 
 TRAINING_MONTHS = HISTORY + 24 - 1
 
 
 def average(values: np.ndarray, width: int, before: int) -> np.ndarray:
     """Mean of `width` months, of which `before` lie before the month it is given to."""
-    return np.stack([values[m - before : m - before + width].mean(0) for m in range(before, len(values) - width + before + 1)])
+    return np.stack(
+        [values[m - before : m - before + width].mean(0) for m in range(before, len(values) - width + before + 1)]
+    )
 
 
 def restore(prepared: xr.Dataset) -> np.ndarray:
@@ -272,7 +274,7 @@ def test_damage_in_the_data_is_reported_and_leaves_nothing(tmp_path):
     content[middle : middle + 4000] = bytes(4000)
     path.write_bytes(content)
     data = Data(source="files", files=Files(paths=[str(path)]), region=BOX, filter_months=3)
-    with pytest.raises(SealiencyError, match="damaged|not a readable"):
+    with pytest.raises(SealiencyError, match=r"one of them is damaged|not a readable NetCDF file"):
         prepare_record([str(path)], data, HISTORY, 24, tmp_path / "prepared.nc")
     assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
 

@@ -6,16 +6,17 @@ import h5py
 import netCDF4
 import numpy as np
 import pytest
-from small_world import HISTORY
 
 from sealiency.attribution.heatmaps import read_heatmaps
 from sealiency.attribution.reduction import collect_shards, reduce_heatmaps, reduce_shards
-from sealiency.attribution.shards import attribute_pixels, name_shard
+from sealiency.attribution.shards import attribute_pixels
 from sealiency.config.attribution import Attribution, Pixel, select_block
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf
 from sealiency.models.emulator import load_emulator
+from sealiency.naming import name_shard
+from small_world import HISTORY
 
 PIXELS = [
     Pixel(name="west", row=3, column=1),
@@ -76,7 +77,7 @@ def run_ranks(size: int, work) -> None:
 
 def write_shards(emulator_path, record, folder, chunks: int, **changes):
     settings = Attribution(
-        pixels=PIXELS, samples=SAMPLES, sample_chunks=chunks, batch_size=4, device="cpu", **changes
+        pixels=PIXELS, samples=SAMPLES, sample_chunks=chunks, batch_size=4, device="cpu", precision="float64", **changes
     )
     emulator = load_emulator(emulator_path)
     for block in BLOCKS:

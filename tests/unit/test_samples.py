@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import pytest
@@ -110,7 +111,7 @@ def test_chosen_samples_are_spread_over_the_whole_period(start, count, data):
     assert set(chosen) <= set(training)
     if wanted > 1:
         assert (chosen[0], chosen[-1]) == (training[0], training[-1])
-        steps = {b - a for a, b in zip(chosen, chosen[1:], strict=False)}
+        steps = {b - a for a, b in itertools.pairwise(chosen)}
         assert max(steps) - min(steps) <= 1
     assert choose_samples(training, "all") == list(training)
 

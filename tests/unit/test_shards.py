@@ -5,18 +5,19 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small_world import BOX, HISTORY, NETWORK, disturb
 
 from sealiency.analysis.plan import plan_run
 from sealiency.attribution import methods
-from sealiency.attribution.shards import attribute_pixels, make_attributor, name_shard, read_shard
+from sealiency.attribution.shards import attribute_pixels, make_attributor, read_shard
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Samples
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseLayer
+from sealiency.naming import name_shard
+from small_world import BOX, HISTORY, NETWORK
 
 PIXELS = [Pixel(name="west", row=3, column=1), Pixel(name="east", lat=45.5, lon=-41.5)]
-SETTINGS = Attribution(pixels=PIXELS, samples=7, batch_size=3, device="cpu")
+SETTINGS = Attribution(pixels=PIXELS, samples=7, batch_size=3, device="cpu", precision="float64")
 
 
 def explain_one_by_one(emulator, record, samples: list[int], row: int, column: int) -> np.ndarray:
@@ -150,7 +151,6 @@ def test_broken_completeness_is_named_and_leaves_no_file(emulator, record, tmp_p
         return torch.cat([x, self.conv(torch.relu(self.norm(x)))], dim=1)
 
     monkeypatch.setattr(DenseLayer, "forward", forward)
-    disturb(emulator.network)
     message = r"sample \d+, pixel west \(row 3, column 1\), lead 2: completeness error \S+ exceeds 1e-12"
     with pytest.raises(SealiencyError, match=message):
         write_shard(emulator, record, tmp_path)
@@ -159,12 +159,14 @@ def test_broken_completeness_is_named_and_leaves_no_file(emulator, record, tmp_p
 
 def test_worst_sample_is_the_one_named(emulator, record, tmp_path, monkeypatch):
     original = methods.DeepLift.attribute
-    wrong = iter([0.0, 0.1])
+    batches = itertools.count()
 
     def attribute(self, inputs, pixel):
         values = original(self, inputs, pixel)
-        # In the second batch of three, the samples 18, 21 and 25: 21 is the worst.
-        return values * (1 + next(wrong) * torch.tensor([1.0, 3.0, 2.0])[:, None, None, None])
+        if next(batches) == 1:
+            # The batch of the samples 18, 21 and 25, all of them wrong and 21 most.
+            values[:, 0, 4, 4] += torch.tensor([1e-6, 1e3, 1e-4])
+        return values
 
     monkeypatch.setattr(methods.DeepLift, "attribute", attribute)
     with pytest.raises(SealiencyError, match=r"sample 21, pixel west"):

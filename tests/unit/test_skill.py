@@ -1,13 +1,15 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from small_world import LAT, LON, SAMPLES, TRAINING, make_sst, prepare_sst
 
 from sealiency.analysis.skill import PREDICTORS, evaluate_emulator
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.models.emulator import Emulator, load_emulator
+from small_world import LAT, LON, SAMPLES, TRAINING, make_sst, prepare_sst
 
 LEAD = TRAINING.lead
 HISTORY = SAMPLES.history
@@ -47,7 +49,7 @@ def skill(record, emulator_path, split):
 def area_mean(values: np.ndarray) -> float:
     """Mean over ocean cells with the weight cos(latitude), cell by cell."""
     total = weight = 0.0
-    for (row, column), value in np.ndenumerate(values):
+    for (row, _), value in np.ndenumerate(values):
         if not np.isnan(value):
             total += np.cos(np.pi * LAT[row] / 180) * value
             weight += np.cos(np.pi * LAT[row] / 180)
@@ -62,7 +64,7 @@ def test_persistence_by_hand(skill, record, split, period):
     expected[~record.ocean.numpy()] = np.nan
     chosen = skill.sel(period=period, predictor="persistence")
     np.testing.assert_allclose(chosen["rmse"].values, expected, rtol=1e-6)
-    assert float(chosen["rmse_mean"]) == pytest.approx(np.sqrt(area_mean(expected**2)), rel=1e-9)
+    assert float(chosen["rmse_mean"]) == pytest.approx(np.sqrt(area_mean(expected**2)), rel=1e-7)
 
 
 def test_emulator_by_hand(skill, emulator, record, split):
@@ -106,8 +108,7 @@ def test_damped_persistence_is_no_worse_than_climatology_where_it_was_fitted(emu
 
 
 def test_predictors_are_fitted_on_training_samples_alone(emulator, record, split, skill):
-    changed = PreparedRecord.__new__(PreparedRecord)
-    changed.__dict__.update(record.__dict__)
+    changed = copy.copy(record)
     changed.anomaly = record.anomaly.clone()
     # Only months after the last that a validation sample touches.
     first = split.validation[-1] + LEAD
@@ -141,7 +142,10 @@ def test_ridge_is_the_textbook_solution(record, emulator, split, monkeypatch):
     skill = evaluate_emulator(emulator, record, split)
     for row, column in ((2, 2), (7, 3)):
         series = record.anomaly[:, row, column].double().numpy()
-        x, y = (np.array(list(values)) for values in zip(*((series[k - HISTORY : k], series[k + LEAD - 1]) for k in split.training), strict=True))
+        x, y = (
+            np.array(list(values))
+            for values in zip(*((series[k - HISTORY : k], series[k + LEAD - 1]) for k in split.training), strict=True)
+        )
         # The offset is not penalised: an augmented column and a penalty row of 0 for it.
         design = np.column_stack([x, np.ones(len(x))])
         penalty = np.diag([0.3 * len(x)] * HISTORY + [0])
@@ -170,10 +174,10 @@ def test_opposite_forecast_has_correlation_minus_one(record, emulator, split):
     np.testing.assert_allclose(skill["acc_mean"].sel(predictor="emulator").values, -1, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("factor", "beats"), [(1.0, 0), (3.0, 0)])
-def test_emulator_that_is_no_better_does_not_beat_persistence(record, emulator, split, factor, beats):
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_emulator_that_is_no_better_does_not_beat_persistence(record, emulator, split, factor):
     skill = evaluate_emulator(with_network(emulator, lambda x: factor * x[:, -1]), record, split)
-    assert skill.attrs["beats_persistence"] == beats
+    assert skill.attrs["beats_persistence"] == 0
     if factor == 1.0:
         rmse = skill["rmse_mean"]
         np.testing.assert_array_equal(rmse.sel(predictor="emulator"), rmse.sel(predictor="persistence"))

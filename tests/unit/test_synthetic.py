@@ -11,13 +11,13 @@ import xarray as xr
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.data import world_physics
 from sealiency.data.synthetic import (
-    name_world_files,
     read_propagator,
     simulate_anomalies,
     simulate_world,
 )
 from sealiency.data.world_physics import EARTH_RADIUS, STEP_SECONDS
 from sealiency.errors import SealiencyError
+from sealiency.naming import name_world_files
 
 REGION = Region()
 COARSE = SyntheticWorld(resolution=5, years=7, years_per_file=3, seed=3)

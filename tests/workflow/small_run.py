@@ -51,9 +51,9 @@ class Workflow:
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "configuration.yaml"
         configuration.write_text(yaml.safe_dump(self.settings))
-        base = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-        profile = ["--profile", str(REPOSITORY / "profiles" / "local"), "--directory", str(self.folder), "--cores", "2"]
-        return [*base, *profile, "--configfile", str(configuration), *arguments]
+        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+        settings = ["--configfile", str(configuration), "--profile", str(REPOSITORY / "profiles" / "local")]
+        return [*snakemake, *settings, "--directory", str(self.folder), "--cores", "2", *arguments]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake and return its exit status and everything it said."""

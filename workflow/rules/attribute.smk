@@ -1,8 +1,7 @@
 """Sums of attributions, one shard per lead, seed, chunk of samples and block of pixels."""
 
-from sealiency.attribution.shards import name_shard
+from sealiency.naming import name_blocks, name_shard
 from sealiency.config.attribution import select_block
-from sealiency.analysis.places import name_blocks
 
 SHARD_FOLDER = f"{RUN}/attribute_pixels/{MODEL}/{CONFIG.attribution.method}"
 BLOCKS = name_blocks(CONFIG.attribution)

@@ -143,6 +143,7 @@ rule plot_ablation:
 rule plot_training:
     input:
         history=rules.train_emulator.output.history,
+        skill=SKILL,
     output:
         **figure(
             "plot_training",

@@ -1,6 +1,6 @@
 """Filtered, standardised anomalies; and what the run will explain, checked before any long work."""
 
-from sealiency.data.reading import find_files
+from sealiency.naming import find_files
 
 RECORD_FILES = WORLD_FILES if CONFIG.data.source == "synthetic" else checked(find_files, CONFIG.data.files.paths)
 

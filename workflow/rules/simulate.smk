@@ -1,6 +1,6 @@
 """The embedded synthetic world, written as CMIP6-named files."""
 
-from sealiency.data.synthetic import name_world_files
+from sealiency.naming import name_world_files
 
 WORLD_FILES = [f"{RUN}/simulate_world/{name}" for name in name_world_files(CONFIG.data.synthetic)]
 

@@ -5,6 +5,7 @@ import pandas as pd
 from sealiency.config.figures import Figures
 from sealiency.figures.style import save_figure
 from sealiency.figures.training import plot_training
+from sealiency.files import read_netcdf
 from sealiency.logs import log_job
 
 
@@ -12,7 +13,7 @@ def main(job):
     """Write the PNG and the PDF."""
     settings = Figures(**job.params.figures)
     title = f"Lead {job.wildcards.lead} months, seed {job.wildcards.seed}"
-    figure = plot_training(pd.read_csv(job.input.history), settings, title)
+    figure = plot_training(pd.read_csv(job.input.history), read_netcdf(job.input.skill), settings, title)
     save_figure(figure, job.output.png, job.output.pdf, settings)
 
 

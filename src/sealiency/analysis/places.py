@@ -95,13 +95,6 @@ def list_block_pixels(
     return [(pixel.name, row, column)]
 
 
-def name_blocks(settings: Attribution) -> list[str]:
-    """Return the names of all blocks: the listed pixels' own, or numbers for `all` pixels."""
-    if settings.pixels == "all":
-        return [f"{number:04d}" for number in range(settings.pixel_blocks)]
-    return [pixel.name for pixel in settings.pixels]
-
-
 def choose_places(
     settings: Instance, target: np.ndarray, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray
 ) -> dict[str, tuple[int, int]]:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sealiency.analysis.places import list_block_pixels, locate_compared, locate_pixel, name_blocks
+from sealiency.analysis.places import list_block_pixels, locate_compared, locate_pixel
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
+from sealiency.naming import name_blocks
 
 
 def plan_run(

@@ -63,6 +63,7 @@ def summarise_run(
                         "rmse": float(chosen["rmse_mean"]),
                         "rmse_degC": float(chosen["rmse_mean"] * dataset["scale"]),
                         "anomaly_correlation": float(chosen["acc_mean"]),
+                        "emulator_beats_persistence": "yes" if dataset.attrs["beats_persistence"] else "NO SKILL",
                     }
                 )
     completeness: dict[str, float] = {}

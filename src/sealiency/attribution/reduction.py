@@ -10,12 +10,13 @@ import h5py
 import netCDF4
 import numpy as np
 
-from sealiency.attribution.shards import Identity, Shard, name_shard, read_shard
+from sealiency.attribution.shards import Identity, Shard, read_shard
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf, write_whole
 from sealiency.models.emulator import Emulator, load_emulator
+from sealiency.naming import name_shard
 from sealiency.progress import track
 from sealiency.provenance import describe_provenance
 

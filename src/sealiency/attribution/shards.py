@@ -65,11 +65,6 @@ class Shard:
     completeness_error: float
 
 
-def name_shard(folder: str | Path, block: str, chunk: int) -> Path:
-    """Return the path of a shard in the folder of its lead and method."""
-    return Path(folder) / f"pixels-{block}_samples-{chunk:04d}.h5"
-
-
 def make_attributor(emulator: Emulator, record: PreparedRecord, settings: Attribution, method: str) -> Attributor:
     """Return a method on the emulator, with the baselines that the settings ask for.
 

@@ -49,8 +49,8 @@ class Attribution(Section):
     """Chunks that the samples are divided into, one job each."""
     batch_size: int = Field(default=8, ge=1)
     """Samples attributed at once."""
-    precision: Literal["float32", "float64"] = "float64"
-    """Arithmetic of the attributions."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Arithmetic of the attributions; sums are float64 either way."""
     integration_steps: int = Field(default=64, ge=2)
     """Steps of integrated gradients."""
     baseline_samples: int = Field(default=0, ge=0)

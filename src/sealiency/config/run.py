@@ -24,7 +24,7 @@ class Run(Section):
     """Where results go."""
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the run; everything it makes lies in <folder>/<name>."""
+    """Name of the run; everything it makes lies in folder/name."""
     folder: str = "results"
     """Folder of all runs, relative to the working directory."""
 

@@ -1,11 +1,8 @@
 """Opening CF files of monthly sea surface temperature as one lazy record."""
 
-import glob
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cf_xarray  # noqa: F401  registers the accessor that finds coordinates by their CF attributes
 import numpy as np
@@ -28,25 +25,6 @@ class _File:
     values: xr.DataArray
     months: np.ndarray
     calendar: str
-
-
-def find_files(patterns: Sequence[str]) -> list[str]:
-    """Return the files that paths or glob patterns name, each once, sorted by name within a pattern.
-
-    Raises
-    ------
-    SealiencyError
-        If a pattern names no file.
-    """
-    found: list[str] = []
-    for pattern in patterns:
-        matches = sorted(glob.glob(os.path.expandvars(os.path.expanduser(pattern))))
-        if not matches:
-            raise SealiencyError(
-                f"data.files.paths: {pattern!r} names no file (working directory {Path.cwd()}); correct the path"
-            )
-        found += [match for match in matches if match not in found]
-    return found
 
 
 def open_record(

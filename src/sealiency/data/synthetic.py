@@ -27,6 +27,7 @@ from sealiency.data import world_physics
 from sealiency.data.world_physics import Floats, OceanCells
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf, write_netcdf
+from sealiency.naming import name_world_files, split_years
 
 PROPAGATOR = "propagator.nc"
 SPIN_UP_YEARS = 40  # from rest; the slowest damping then leaves less than 1e-6 of the missing variance
@@ -35,14 +36,6 @@ MONTH_ENDS = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 36
 TITLE = (
     "Synthetic sea surface temperature of a linear stochastic world for tests and demonstrations, not a climate model"
 )
-
-
-def name_world_files(settings: SyntheticWorld) -> list[str]:
-    """Return the names of the files that hold the record, in order of time, without making them."""
-    return [
-        f"tos_Omon_synthetic_piControl_r1i1p1f1_gr_{first:04d}01-{last:04d}12.nc"
-        for first, last in _split_years(settings)
-    ]
 
 
 def simulate_world(settings: SyntheticWorld, region: Region, folder: Path, provenance: dict[str, Any]) -> None:
@@ -73,7 +66,7 @@ def simulate_world(settings: SyntheticWorld, region: Region, folder: Path, prove
     cycle = world_physics.mean_state(cells) + world_physics.seasonal_cycle(cells)
 
     anomalies = simulate_anomalies(propagator, forcing, settings.seed)
-    for name, (first, last) in zip(name_world_files(settings), _split_years(settings), strict=True):
+    for name, (first, last) in zip(name_world_files(settings), split_years(settings), strict=True):
         values = np.concatenate([cycle + next(anomalies) for _ in range(first, last + 1)])
         attributes = {**provenance, **_describe_record(settings, region)}
         _write_record(cells.spread_out(values, FILL), first, attributes, Path(folder) / name)
@@ -144,11 +137,6 @@ def read_propagator(path: str | Path) -> tuple[scipy.sparse.csr_array, Floats, F
     entries = (dataset["propagator"].values, (dataset["row"].values, dataset["column"].values))
     propagator = scipy.sparse.coo_array(entries, shape=(size, size)).tocsr()
     return propagator, dataset["lat"].values, dataset["lon"].values
-
-
-def _split_years(settings: SyntheticWorld) -> list[tuple[int, int]]:
-    firsts = range(1, settings.years + 1, settings.years_per_file)
-    return [(first, min(first + settings.years_per_file - 1, settings.years)) for first in firsts]
 
 
 def _describe_record(settings: SyntheticWorld, region: Region) -> dict[str, Any]:

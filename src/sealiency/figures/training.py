@@ -1,6 +1,7 @@
 """How the training of an emulator went."""
 
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -9,7 +10,7 @@ from sealiency.figures import style
 
 
 @style.styled
-def plot_training(history: pd.DataFrame, settings: Figures, title: str) -> Figure:
+def plot_training(history: pd.DataFrame, skill: xr.Dataset, settings: Figures, title: str) -> Figure:
     """Draw the error on training and validation samples by epoch, beside that of persistence.
 
     Parameters
@@ -17,6 +18,8 @@ def plot_training(history: pd.DataFrame, settings: Figures, title: str) -> Figur
     history
         One row an epoch: epoch; training_rmse, validation_rmse and persistence_rmse (the constant validation error of
         persistence), standard deviations.
+    skill
+        Skill of the trained emulator.
     settings
         Appearance.
     title
@@ -52,4 +55,5 @@ def plot_training(history: pd.DataFrame, settings: Figures, title: str) -> Figur
     axes.grid(axis="y", color="0.9", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    style.mark_no_skill(figure, skill)
     return figure

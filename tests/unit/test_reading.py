@@ -1,0 +1,362 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from sealiency.config.data import Region
+from sealiency.data.reading import open_record
+from sealiency.errors import SealiencyError
+from sealiency.naming import find_files
+from small_world import BOX, LAT, LON, make_sst, write_sst
+
+# Across Greenwich, and a grid around the world at 5 degrees.
+GREENWICH = Region(south=40, north=60, west=-20, east=15)
+WORLD_LAT, WORLD_LON = np.arange(-87.5, 90, 5), np.arange(2.5, 360, 5)
+
+
+def open_one(dataset: xr.Dataset, path, region: Region = BOX, variable=None, **options) -> xr.DataArray:
+    return open_record([write_sst(dataset, path, **options)], variable, region)
+
+
+def refuse(dataset: xr.Dataset, path, message: str, **options) -> str:
+    with pytest.raises(SealiencyError, match=message) as caught:
+        open_one(dataset, path, **options)
+    assert path.name in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def sst() -> xr.Dataset:
+    return make_sst(months=24)
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize("chunk", [5, 120])
+def test_values_are_those_of_the_file(tmp_path, monkeypatch, sst, chunk):
+    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", chunk)
+    record = open_one(sst, tmp_path / "a.nc")
+    assert record.dims == ("time", "lat", "lon")
+    assert record.dtype == np.float64
+    assert record.chunks is not None
+    assert record.attrs["units"] == "degC"
+    np.testing.assert_array_equal(record.values, sst["tos"].values)
+    np.testing.assert_array_equal(record["lat"], LAT)
+    np.testing.assert_array_equal(record["lon"], LON)
+
+
+def test_kelvin_becomes_celsius(tmp_path, sst):
+    expected = sst["tos"].values
+    sst["tos"] = (sst["tos"] + 273.15).assign_attrs(sst["tos"].attrs | {"units": "K"})
+    np.testing.assert_allclose(open_one(sst, tmp_path / "a.nc").values, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i2"])
+def test_land_may_be_a_fill_value(tmp_path, sst, dtype):
+    encoding = {"dtype": dtype, "_FillValue": np.array(-9999, dtype)[()]}
+    if dtype == "i2":
+        encoding |= {"scale_factor": 0.01, "add_offset": 5.0}
+    record = open_one(sst, tmp_path / "a.nc", encoding={"tos": encoding})
+    np.testing.assert_array_equal(np.isnan(record.values), np.isnan(sst["tos"].values))
+    np.testing.assert_allclose(record.values, sst["tos"].values, atol=0.0051)
+
+
+@pytest.mark.parametrize("value", [9.969209968386869e36, 1e20])
+def test_land_of_an_undeclared_fill_value_never_counts_as_sea(tmp_path, sst, value):
+    # NetCDF's own default, and a common one, with no attribute that says so.
+    sst["tos"] = sst["tos"].fillna(value)
+    path = write_sst(sst, tmp_path / "a.nc", encoding={"tos": {"_FillValue": None}})
+    try:
+        values = open_record([path], None, BOX).values
+    except SealiencyError as error:
+        assert "a.nc" in str(error)  # noqa: PT017  refusing is as good as reading it as land
+    else:
+        assert np.isnan(values[:, 0, 0]).all()
+
+
+def test_all_files_make_one_record_in_order_of_time(tmp_path, sst):
+    paths = [
+        write_sst(sst.isel(time=part), tmp_path / f"{name}.nc")
+        for name, part in (("c", slice(0, 5)), ("a", slice(5, 20)), ("b", slice(20, 24)))
+    ]
+    record = open_record(sorted(paths), None, BOX)
+    np.testing.assert_array_equal(record.values, sst["tos"].values)
+
+
+def test_months_outside_the_wanted_ones_are_left_out(tmp_path, sst):
+    path = write_sst(sst, tmp_path / "a.nc")
+    record = open_record([path], None, BOX, first_month="1950-03", last_month="1951-02")
+    np.testing.assert_array_equal(record.values, sst["tos"].values[2:14])
+    with pytest.raises(SealiencyError, match=r"data.last_month = 1952-01: outside the record 1950-01..1951-12"):
+        open_record([path], None, BOX, last_month="1952-01")
+
+
+# --- the grid ---
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("notation", [0, -180])
+def test_crop_across_greenwich_is_the_same_in_every_notation(tmp_path, descending, notation):
+    sst = make_sst(months=3, lat=WORLD_LAT, lon=WORLD_LON, land=((26, 0),))
+    # Each value tells its place.
+    place = 1000 * WORLD_LAT[:, None] + ((WORLD_LON + 180) % 360 - 180)[None]
+    sst["tos"].values[:] = np.where(np.isnan(sst["tos"]), np.nan, place)
+    file = sst.assign_coords(lon=(("lon",), (WORLD_LON - notation) % 360 + notation, sst["lon"].attrs)).sortby("lon")
+    if descending:
+        file = file.sortby("lat", ascending=False)
+    record = open_one(file, tmp_path / "a.nc", region=GREENWICH)
+    lat, lon = np.array([42.5, 47.5, 52.5, 57.5]), np.arange(-17.5, 15, 5)
+    np.testing.assert_array_equal(record["lat"], lat)
+    np.testing.assert_array_equal(record["lon"], lon)
+    expected = np.broadcast_to(1000 * lat[:, None] + lon[None], (3, 4, 7)).copy()
+    expected[:, 0, 4] = np.nan
+    np.testing.assert_array_equal(record.values, expected)
+
+
+def test_region_around_the_world(tmp_path):
+    sst = make_sst(months=3, lat=WORLD_LAT, lon=WORLD_LON, land=())
+    record = open_one(sst, tmp_path / "a.nc", region=Region(south=-90, north=90, west=-180, east=180))
+    assert record.shape == (3, 36, 72)
+    assert record["lon"].values[[0, -1]].tolist() == [-177.5, 177.5]
+
+
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        (Region(south=30, north=48, west=-50, east=-40), "latitude 30..48, but the file covers 40.5..47.5"),
+        (Region(south=40, north=60, west=-50, east=-40), "latitude 40..60"),
+        (Region(south=40, north=48, west=-60, east=-40), "longitude -60..-40, but the file covers -49.5..-40.5"),
+        (Region(south=40, north=48, west=-50, east=-20), "longitude -50..-20"),
+        (Region(south=40, north=48, west=100, east=120), "longitude 100..120"),
+        (Region(south=-10, north=10, west=-50, east=-40), "latitude -10..10"),
+    ],
+)
+def test_region_outside_the_file_is_refused(tmp_path, sst, region, words):
+    refuse(sst, tmp_path / "a.nc", f"data.region asks for {words}", region=region)
+
+
+def test_region_over_a_hole_in_the_file_is_refused(tmp_path, sst):
+    refuse(sst.isel(lon=[0, 1, 2, 8, 9]), tmp_path / "a.nc", "data.region asks for longitude")
+
+
+def test_cell_on_the_edge_is_kept_whatever_its_rounding(tmp_path):
+    # Centres on the edges of the region, in single precision: 310.1 is a little more, 40.6 a little more or less.
+    lat, lon = np.float32(40.6 + np.arange(8)), np.float32(310.1 + np.arange(10))
+    region = Region(south=40.6, north=47.6, west=-49.9, east=-40.9)
+    assert open_one(make_sst(months=3, lat=lat, lon=lon), tmp_path / "a.nc", region=region).shape == (3, 8, 10)
+    lon = np.float32(310.4 + np.arange(10))
+    region = Region(south=40.6, north=47.6, west=-49.6, east=-40.6)
+    assert open_one(make_sst(months=3, lat=lat, lon=lon), tmp_path / "b.nc", region=region).shape == (3, 8, 10)
+
+
+@pytest.mark.parametrize("extra", [{}, {"depth": 0.5}], ids=["plain", "with a scalar coordinate"])
+def test_coordinates_may_have_other_names_than_their_dimensions(tmp_path, sst, extra):
+    y_x = {"lat": ("y", LAT, sst["lat"].attrs), "lon": ("x", LON, sst["lon"].attrs)}
+    dataset = sst.drop_vars(["lat", "lon"]).rename(lat="y", lon="x").assign_coords(y_x | extra)
+    record = open_one(dataset, tmp_path / "a.nc")
+    np.testing.assert_array_equal(record["lat"], LAT)
+    np.testing.assert_array_equal(record["lon"], LON)
+    np.testing.assert_array_equal(record.values, sst["tos"].values)
+
+
+def test_coordinates_are_known_by_their_attributes(tmp_path, sst):
+    dataset = sst.rename(lat="breite", lon="laenge", time="zeit", tos="wasser")
+    np.testing.assert_array_equal(open_one(dataset, tmp_path / "a.nc").values, sst["tos"].values)
+
+
+def test_level_of_size_one_is_dropped_and_more_are_refused(tmp_path, sst):
+    one = sst.assign(tos=sst["tos"].expand_dims(lev=[5.0]))
+    np.testing.assert_array_equal(open_one(one, tmp_path / "a.nc").values, sst["tos"].values)
+    two = xr.concat([one, one.assign_coords(lev=[15.0])], "lev")
+    refuse(two, tmp_path / "b.nc", "select one level of")
+
+
+def test_latitudes_of_two_dimensions_are_refused(tmp_path, sst):
+    lat, lon = np.meshgrid(LAT, LON, indexing="ij")
+    dataset = (
+        sst.drop_vars(["lat", "lon"])
+        .rename(lat="j", lon="i")
+        .assign_coords(lat=(("j", "i"), lat, sst["lat"].attrs), lon=(("j", "i"), lon, sst["lon"].attrs))
+    )
+    refuse(dataset, tmp_path / "a.nc", r"latitude 'lat' has 2 dimensions .* take the gr product")
+
+
+def test_coordinate_without_attributes_is_refused(tmp_path, sst):
+    dataset = sst.rename(lat="breite")
+    dataset["breite"].attrs = {}
+    refuse(dataset, tmp_path / "a.nc", "no latitude coordinate with CF attributes")
+
+
+def test_files_of_two_grids_are_refused(tmp_path, sst):
+    other = make_sst(months=12, start=(1952, 1), lat=LAT + 0.25)
+    paths = [write_sst(sst, tmp_path / "a.nc"), write_sst(other, tmp_path / "b.nc")]
+    with pytest.raises(SealiencyError, match=r"b.nc: lat differs from that of .*a.nc"):
+        open_record(paths, None, BOX)
+
+
+# --- time ---
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard", "proleptic_gregorian", "all_leap"])
+@pytest.mark.parametrize("start", [(1, 1), (401, 7), (1999, 12)])
+def test_any_calendar_and_year(tmp_path, calendar, start):
+    sst = make_sst(months=15, start=start, calendar=calendar)
+    record = open_one(sst, tmp_path / "a.nc")
+    months = [date.year * 12 + date.month - 1 for date in record["time"].values]
+    first = start[0] * 12 + start[1] - 1
+    assert months == list(range(first, first + 15))
+    assert record["time"].values[0].calendar == calendar
+
+
+def test_two_calendars_are_refused(tmp_path):
+    paths = [
+        write_sst(make_sst(months=12, calendar="noleap"), tmp_path / "a.nc"),
+        write_sst(make_sst(months=12, start=(1951, 1), calendar="360_day"), tmp_path / "b.nc"),
+    ]
+    with pytest.raises(SealiencyError, match=r"b.nc: calendar '360_day' differs from 'noleap' of .*a.nc"):
+        open_record(paths, None, BOX)
+
+
+def test_missing_month_is_named_with_its_files(tmp_path, sst):
+    paths = [
+        write_sst(sst.isel(time=slice(0, 7)), tmp_path / "a.nc"),
+        write_sst(sst.isel(time=slice(9, 24)), tmp_path / "b.nc"),
+    ]
+    message = r"a.nc: 2 month\(s\) missing after 1950-07; the next is 1950-10 in .*b.nc"
+    with pytest.raises(SealiencyError, match=message):
+        open_record(paths, None, BOX)
+    refuse(sst.isel(time=[0, 1, 3, 4]), tmp_path / "c.nc", r"1 month\(s\) missing after 1950-02; the next is 1950-04")
+
+
+def test_month_given_twice_is_named_with_both_files(tmp_path, sst):
+    paths = [
+        write_sst(sst.isel(time=slice(0, 12)), tmp_path / "a.nc"),
+        write_sst(sst.isel(time=slice(11, 24)), tmp_path / "b.nc"),
+    ]
+    with pytest.raises(SealiencyError, match=r"b.nc: month 1950-12 stands twice \(also in .*a.nc\)"):
+        open_record(paths, None, BOX)
+
+
+def test_months_out_of_order_are_refused(tmp_path, sst):
+    refuse(sst.isel(time=slice(None, None, -1)), tmp_path / "a.nc", "interleaved or out of order")
+
+
+def test_interleaved_files_are_refused(tmp_path, sst):
+    paths = [write_sst(sst.isel(time=slice(n, None, 2)), tmp_path / f"{n}.nc") for n in (0, 1)]
+    with pytest.raises(SealiencyError, match="interleaved or out of order"):
+        open_record(paths, None, BOX)
+
+
+def test_time_without_units_is_refused(tmp_path, sst):
+    dataset = sst.assign_coords(time=("time", np.arange(24.0), {"standard_name": "time"}))
+    refuse(dataset, tmp_path / "a.nc", "time has no units such as 'days since 1850-01-01'")
+
+
+def test_file_of_no_months_is_refused(tmp_path, sst):
+    empty = sst.isel(time=slice(0, 0))
+    empty["time"].encoding = {"units": "days since 1950-01-01", "calendar": "noleap", "dtype": "f8"}
+    refuse(empty, tmp_path / "a.nc", r"a\.nc: .*(time|month)")
+
+
+# --- the variable ---
+
+
+def test_wrong_name_lists_what_there_is(tmp_path, sst):
+    dataset = sst.assign(salt=sst["tos"] * 2)
+    refuse(dataset, tmp_path / "a.nc", r"data.files.variable = 'sst' is not in .* \['salt', 'tos'\]", variable="sst")
+
+
+def test_variable_may_be_named(tmp_path, sst):
+    dataset = sst.assign(other=(sst["tos"] + 1).assign_attrs(units="degC"))
+    record = open_one(dataset, tmp_path / "a.nc", variable="other")
+    np.testing.assert_array_equal(record.values, sst["tos"].values + 1)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_variable_that_must_be_guessed_is_refused(tmp_path, sst, count):
+    if count:
+        sst["again"] = sst["tos"]
+    else:
+        del sst["tos"].attrs["standard_name"]
+    refuse(sst, tmp_path / "a.nc", rf"{count} variables have a standard name of sea surface temperature")
+
+
+@pytest.mark.parametrize("units", ["m s-1", "", "degF"])
+def test_other_units_are_refused(tmp_path, sst, units):
+    sst["tos"].attrs["units"] = units
+    refuse(sst, tmp_path / "a.nc", f"tos has units '{units}', which is no temperature in degC or K")
+
+
+# --- damage ---
+
+
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
+@pytest.mark.parametrize("lost", ["half", "100 bytes"])
+def test_truncated_file_is_refused(tmp_path, sst, kind, lost):
+    path = tmp_path / "a.nc"
+    write_sst(sst, path, format=kind, unlimited_dims=["time"])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2 if lost == "half" else -100])
+    # The classic format has no checks of its own: a reader sees zeros beyond the end.
+    with pytest.raises(SealiencyError, match=r"a\.nc: [^/]*truncated|a\.nc: .*may be truncated"):
+        open_record([str(path)], None, BOX).values  # noqa: B018
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404 not found</html>"])
+def test_file_that_is_no_netcdf_is_refused(tmp_path, content):
+    path = tmp_path / "a.nc"
+    path.write_bytes(content)
+    with pytest.raises(SealiencyError, match=r"a.nc: not a readable NetCDF file"):
+        open_record([str(path)], None, BOX)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(SealiencyError, match=r"none.nc: no such file; correct data.files.paths"):
+        open_record([str(tmp_path / "none.nc")], None, BOX)
+
+
+# --- finding files ---
+
+
+def test_patterns_name_each_file_once(tmp_path, monkeypatch):
+    for name in ("b.nc", "a.nc", "c.txt"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("SST_FOLDER", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert find_files(["*.nc"]) == ["a.nc", "b.nc"]
+    assert find_files(["b.nc", "*.nc"]) == ["b.nc", "a.nc"]
+    assert find_files(["$SST_FOLDER/a.*"]) == [str(tmp_path / "a.nc")]
+    with pytest.raises(SealiencyError, match=r"data.files.paths: 'd\*.nc' names no file \(working directory"):
+        find_files(["a.nc", "d*.nc"])
+
+
+# --- real files ---
+
+
+def test_real_record_on_the_box_of_the_paper(shared_data):
+    paths = [str(shared_data / f"cobesst2/cobesst2_sst_{year}.nc") for year in (1951, 1950)]
+    record = open_record(paths, "sst", Region(south=0, north=70, west=-100, east=25))
+    assert record.shape == (24, 70, 125)
+    assert int(record.notnull().all("time").sum()) == 5435
+    assert record["lat"].values[[0, -1]].tolist() == [0.5, 69.5]
+    assert record["lon"].values[[0, -1]].tolist() == [-99.5, 24.5]
+    with xr.open_dataset(paths[1]) as raw:
+        # East and west of Greenwich, in January 1950.
+        for lat, lon in ((55.5, 3.5), (55.5, -43.5), (10.5, -30.5)):
+            expected = float(raw["sst"].isel(time=0).sel(lat=lat, lon=lon % 360))
+            assert float(record.isel(time=0).sel(lat=lat, lon=lon)) == expected
+    assert record["time"].values[0].strftime("%Y-%m") == "1950-01"
+
+
+@pytest.mark.parametrize("model", ["CESM2-FV2", "FGOALS-f3-L", "MPI-ESM-1-2-HAM"])
+def test_real_native_grids_are_refused_with_a_way_out(shared_data, model):
+    (path,) = (shared_data / "cmip6_samples").glob(f"tos_Omon_{model}_*.nc")
+    with pytest.raises(SealiencyError, match=r"has 2 dimensions .* take the gr product") as caught:
+        open_record([str(path)], None, Region())
+    assert path.name in str(caught.value)
+
+
+def test_real_file_without_temperature_is_refused(shared_data):
+    path = shared_data / "cmip6_samples/CESM2_grid_variables.nc"
+    with pytest.raises(SealiencyError, match=r"0 variables have a standard name .*areacello"):
+        open_record([str(path)], None, Region())
