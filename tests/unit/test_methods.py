@@ -122,7 +122,7 @@ def test_deeplift_sums_to_the_change_of_the_forecast(build_network, residual):
         assert difference[sample, FLAT[at]].item() == pytest.approx(expected, rel=1e-12)
     values = collect("deeplift", network, inputs)
     error = (values.sum((2, 3, 4)) - difference[:, FLAT].T).abs() / values.abs().sum((2, 3, 4))
-    assert error.max() < method.tolerance(torch.float64)
+    assert error.max() < method.tolerance
 
 
 def test_deeplift_gives_land_nothing(build_network):
@@ -185,7 +185,7 @@ def test_integrated_gradients_sums_to_the_change_within_its_bound(build_network)
     values = collect("integrated_gradients", network, inputs, steps=64)
     error = values.sum((2, 3, 4)) - method.output_difference(inputs)[:, FLAT].T
     relative = error.abs() / values.abs().sum((2, 3, 4))
-    assert relative.max() < method.tolerance(torch.float64)
+    assert relative.max() < method.tolerance
     # Fewer steps are worse, so the bound is about the quadrature.
     coarse = collect("integrated_gradients", network, inputs, steps=2).sum((2, 3, 4))
     assert (coarse - method.output_difference(inputs)[:, FLAT].T).abs().mean() > 3 * error.abs().mean()
@@ -217,7 +217,7 @@ def test_guided_backprop_passes_positive_gradients_only(build_network):
 def test_only_guided_backprop_claims_no_completeness(build_network):
     network = build_network(GRID, HISTORY)
     zero = torch.zeros(1, HISTORY, *GRID).double()
-    bounds = {name: build_method(name, network, zero, 2, 8).tolerance(torch.float64) for name in METHODS}
+    bounds = {name: build_method(name, network, zero, 2, 8).tolerance for name in METHODS}
     assert bounds == {"deeplift": 1e-12, "deeplift_shap": 1e-12, "integrated_gradients": 1e-2, "guided_backprop": None}
 
 

@@ -185,11 +185,23 @@ def test_cell_with_data_in_some_months_counts_as_land(tmp_path):
 
 
 def test_land_does_not_enter_the_scale(tmp_path):
+    wild, absent = make_sst(), make_sst()
+    wild["tos"][:, 2, 2] = np.linspace(-50, 55, 96)
+    wild["tos"][95, 2, 2] = np.nan
+    absent["tos"][:, 2, 2] = np.nan
+    scales = []
+    for name, sst in (("wild", wild), ("absent", absent)):
+        (tmp_path / name).mkdir()
+        scales.append(float(read_netcdf(prepare_sst(sst, tmp_path / name))["scale"]))
+    assert scales[0] == scales[1]
+
+
+def test_a_value_that_no_sea_has_is_refused(tmp_path):
+    # Land marked by -999 without _FillValue would be the coldest sea there is.
     sst = make_sst()
-    sst["tos"][:, 2, 2] *= 1000
-    sst["tos"][95, 2, 2] = np.nan
-    prepared = read_netcdf(prepare_sst(sst, tmp_path))
-    assert float(prepared["scale"]) < 10
+    sst["tos"][:, 2, 2] = -999
+    with pytest.raises(SealiencyError, match=r"sea surface temperature of -999 degC; declare .* as _FillValue"):
+        prepare_sst(sst, tmp_path)
 
 
 def write_basins(path: Path, lat: np.ndarray, lon: np.ndarray, labels: np.ndarray) -> Basins:

@@ -123,9 +123,9 @@ def test_region_around_the_world(tmp_path):
 @pytest.mark.parametrize(
     ("region", "words"),
     [
-        (Region(south=30, north=48, west=-50, east=-40), "latitude 30..48, but the file covers 40.5..47.5"),
+        (Region(south=30, north=48, west=-50, east=-40), "latitude 30..48, but the grid covers 40.5..47.5"),
         (Region(south=40, north=60, west=-50, east=-40), "latitude 40..60"),
-        (Region(south=40, north=48, west=-60, east=-40), "longitude -60..-40, but the file covers -49.5..-40.5"),
+        (Region(south=40, north=48, west=-60, east=-40), "longitude -60..-40, but the grid covers -49.5..-40.5"),
         (Region(south=40, north=48, west=-50, east=-20), "longitude -50..-20"),
         (Region(south=40, north=48, west=100, east=120), "longitude 100..120"),
         (Region(south=-10, north=10, west=-50, east=-40), "latitude -10..10"),

@@ -14,6 +14,25 @@ from sealiency.models.emulator import Emulator
 SAMPLES_AT_ONCE = 32
 
 
+def find_box(settings: Ablation, record: PreparedRecord) -> np.ndarray:
+    """Return the ablated box as bool of shape (lat, lon).
+
+    Raises
+    ------
+    SealiencyError
+        If the box lies outside the region or holds no ocean.
+    """
+    cells = xr.DataArray(
+        np.arange(record.ocean.numel()).reshape(record.ocean.shape),
+        dims=("lat", "lon"),
+        coords={"lat": record.lat, "lon": record.lon},
+    )
+    box = np.isin(cells.values, crop_region(cells, settings.region, "prepared record", "ablation.region").values)
+    if not (box & record.ocean.numpy()).any():
+        raise SealiencyError(f"ablation.region {settings.region} holds no ocean cell; choose another box")
+    return box
+
+
 def ablate_region(emulator: Emulator, record: PreparedRecord, split: Split, settings: Ablation) -> xr.Dataset:
     """Set a box of the input to zero in some months and compare the forecasts.
 
@@ -38,14 +57,7 @@ def ablate_region(emulator: Emulator, record: PreparedRecord, split: Split, sett
     """
     sample = choose_validation_sample(split, settings.sample, "ablation.sample")
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
-    grid = xr.DataArray(
-        np.arange(record.ocean.numel()).reshape(record.ocean.shape),
-        dims=("lat", "lon"),
-        coords={"lat": record.lat, "lon": record.lon},
-    )
-    box = np.isin(grid.values, crop_region(grid, settings.region, "ablation.region").values)
-    if not (box & record.ocean.numpy()).any():
-        raise SealiencyError(f"ablation.region {settings.region} holds no ocean cell; choose another box")
+    box = find_box(settings, record)
     lags = list(range(-emulator.history, 0))
     months = lags if settings.months == "all" else settings.months
     kept = torch.ones(emulator.history, *box.shape)

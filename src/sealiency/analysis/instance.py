@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from sealiency.analysis.places import choose_places
+from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.shards import make_attributor
 from sealiency.config.attribution import Attribution, Instance
 from sealiency.data.prepare import PreparedRecord
@@ -45,12 +46,15 @@ def explain_instance(
 
     def heatmaps(method: str, pixels: list[tuple[int, int]]) -> tuple[np.ndarray, str]:
         attributor = make_attributor(emulator, record, attribution, method)
-        parameter = next(emulator.network.parameters())
         flat = [row * columns + column for row, column in pixels]
-        tiles = attributor.tiles(inputs.to(parameter.device, parameter.dtype), flat)
+        expected = attributor.output_difference(inputs)[:, flat].double().cpu().numpy()
         maps = np.zeros((len(pixels), *inputs.shape[1:]), np.float32)
-        for tile in tiles:
-            maps[tile.pixel] = tile.attributions[0].float().cpu().numpy()
+        for tile in attributor.tiles(inputs, flat):
+            values = tile.attributions.double().cpu().numpy()
+            errors = measure_completeness(values, expected[:, tile.pixel])
+            row, column = pixels[tile.pixel]
+            check_completeness(errors, attributor.tolerance, [sample], f"row {row}, column {column}", emulator.lead)
+            maps[tile.pixel] = values[0]
         return maps, attributor.baseline_name
 
     place_maps, baseline = heatmaps(attribution.method, list(places.values()))

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from sealiency.analysis.ablation import find_box
 from sealiency.analysis.places import list_block_pixels, locate_compared, locate_pixel
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
+from sealiency.errors import SealiencyError
 from sealiency.naming import name_blocks
 
 
@@ -40,6 +42,11 @@ def plan_run(
             if len(period)
         }
     ocean = record.ocean.numpy()
+    find_box(ablation, record)
+    if attribution.pixels == "all" and attribution.pixel_blocks > ocean.sum():
+        raise SealiencyError(
+            f"attribution.pixel_blocks = {attribution.pixel_blocks} exceeds the {ocean.sum()} ocean cells; lower it"
+        )
     locate_compared(instance, ocean, record.lat, record.lon)
     for key in ("land", "warm", "cold"):
         pixel = getattr(instance, key)

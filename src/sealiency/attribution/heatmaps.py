@@ -32,5 +32,5 @@ def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
             at = names.index(pixel)
         else:
             row, column = locate_pixel(compared, dataset["lat"].values, dataset["lon"].values, "instance.compared")
-            at = int(np.hypot(dataset["pixel_row"] - row, dataset["pixel_column"] - column).argmin())
+            at = int(np.hypot(dataset["pixel_row"].values - row, dataset["pixel_column"].values - column).argmin())
         return dataset.isel(pixel=[at]).load()

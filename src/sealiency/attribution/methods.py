@@ -43,8 +43,9 @@ class Attributor(Protocol):
     def output_difference(self, inputs: Tensor) -> Tensor:
         """Return f(x) - f(baseline) for every output pixel, shape (sample, lat * lon)."""
 
-    def tolerance(self, precision: torch.dtype) -> float | None:
-        """Return the largest completeness error that is accepted, or None where completeness does not hold."""
+    @property
+    def tolerance(self) -> float | None:
+        """The largest completeness error that is accepted, or None where completeness does not hold."""
 
 
 class _FlatOutput(nn.Module):
@@ -67,7 +68,7 @@ class CaptumMethod:
     network
         Network in evaluation mode, on its device and in the precision wanted.
     baselines
-        Baselines of shape (baseline, lag, lat, lon); the zero baseline is a single field of zeros.
+        Baselines, whose device and precision are those of the attributions, of shape (baseline, lag, lat, lon); the zero baseline is a single field of zeros.
     batch_size
         Samples attributed at once.
     steps
@@ -101,6 +102,7 @@ class CaptumMethod:
 
     def tiles(self, inputs: Tensor, pixels: list[int]) -> Iterator[Tile]:
         """Give attributions pixel by pixel, in batches of samples."""
+        inputs = inputs.to(self.baselines)
         for at_pixel, pixel in enumerate(pixels):
             for start in range(0, len(inputs), self.batch_size):
                 batch = inputs[start : start + self.batch_size]
@@ -114,13 +116,15 @@ class CaptumMethod:
 
     def output_difference(self, inputs: Tensor) -> Tensor:
         """Return f(x) minus the mean of f over the baselines, in batches."""
+        inputs = inputs.to(self.baselines)
         with torch.no_grad():
             baseline = torch.cat([self.model(batch) for batch in self.baselines.split(self.batch_size)]).mean(0)
             return torch.cat([self.model(batch) for batch in inputs.split(self.batch_size)]) - baseline
 
-    def tolerance(self, precision: torch.dtype) -> float | None:
-        """Return the bound on the completeness error in this precision."""
-        return None if self.tolerances is None else self.tolerances[precision]
+    @property
+    def tolerance(self) -> float | None:
+        """The bound on the completeness error in this precision."""
+        return None if self.tolerances is None else self.tolerances[self.baselines.dtype]
 
 
 class DeepLift(CaptumMethod):

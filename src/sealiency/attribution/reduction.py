@@ -132,6 +132,12 @@ def collect_shards(
                     f"{path}: its pixels differ from those of {row[0].path}; delete both and run again"
                 )
             row.append(shard)
+        # The copy of another block's shard agrees with itself in everything but its place.
+        known = {pixel for earlier in shards for pixel in earlier[0].pixels}
+        if twice_given := known.intersection(row[0].pixels):
+            raise SealiencyError(
+                f"{row[0].path}: pixel {sorted(twice_given)[0]} stands in an earlier block too; delete it and run again"
+            )
         found = [sample for shard in row for sample in shard.samples]
         if found != list(samples):
             twice = sorted({sample for sample in found if found.count(sample) > 1})

@@ -87,6 +87,11 @@ class Configuration(Section):
                 f"attribution.sample_chunks ({self.attribution.sample_chunks}) exceeds samples.training "
                 f"({self.samples.training})"
             )
+        if self.attribution.baseline_samples > self.samples.training:
+            problems.append(
+                f"attribution.baseline_samples ({self.attribution.baseline_samples}) exceeds samples.training "
+                f"({self.samples.training})"
+            )
         if self.attribution.method == "guided_backprop":
             problems.append(
                 "attribution.method guided_backprop does not sum to the forecast, so it has no completeness to check; "
@@ -136,7 +141,7 @@ def read_configuration(path: str | Path) -> Configuration:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SealiencyError(f"{path}: {error.strerror}; name a readable configuration file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SealiencyError(f"{path}: not valid YAML ({error}); mend the file") from None
     if not isinstance(settings, dict):
         raise SealiencyError(f"{path}: holds a {type(settings).__name__}, not sections such as `data:`; mend the file")

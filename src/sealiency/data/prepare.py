@@ -19,6 +19,8 @@ from sealiency.files import read_netcdf, sha256, write_netcdf
 from sealiency.provenance import describe_provenance
 
 LOGGER = logging.getLogger(__name__)
+# Beyond what any sea surface or sea ice shows: such a value marks land or another unit.
+PLAUSIBLE_CELSIUS = (-60.0, 60.0)
 
 
 def prepare_record(paths: Sequence[str], settings: Data, history: int, training: int, target: Path) -> None:
@@ -55,11 +57,13 @@ def prepare_record(paths: Sequence[str], settings: Data, history: int, training:
             f"samples.training = {training}: the inputs of the training samples alone need {needed} months, the record "
             f"has {months}; lower samples.training or add months"
         )
-    inputs = {Path(path).name: sha256(path) for path in paths}
+    names = [Path(path).name for path in paths]
+    # A name alone leaves the record the same wherever its files lie; only namesakes need their folders.
+    inputs = {path if names.count(name) > 1 else name: sha256(path) for path, name in zip(paths, names, strict=True)}
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".filtered-") as folder:
         scratch = Path(folder) / "filtered.nc"
-        ocean, partly = _write_filtered(record, settings, scratch)
+        ocean, partly = _write_filtered(record, settings, scratch, paths)
         filtered = xr.open_dataset(
             scratch,
             engine="netcdf4",
@@ -85,8 +89,11 @@ def prepare_record(paths: Sequence[str], settings: Data, history: int, training:
         write_netcdf(prepared, target, encoding=_encode(prepared), unlimited_dims=["time"])
 
 
-def _write_filtered(record: xr.DataArray, settings: Data, scratch: Path) -> tuple[xr.DataArray, int]:
+def _write_filtered(
+    record: xr.DataArray, settings: Data, scratch: Path, paths: Sequence[str]
+) -> tuple[xr.DataArray, int]:
     valid = record.notnull()
+    extremes = record.min(), record.max()
     if settings.filter != "none":
         window = record.rolling(time=settings.filter_months, center=settings.filter == "centred_mean")
         first = settings.filter_months // 2 if settings.filter == "centred_mean" else settings.filter_months - 1
@@ -103,11 +110,19 @@ def _write_filtered(record: xr.DataArray, settings: Data, scratch: Path) -> tupl
         compute=False,
     )
     try:
-        _, ocean, somewhere = dask.compute(write, valid.all("time"), valid.any("time"), scheduler="threads")
+        _, ocean, somewhere, coldest, warmest = dask.compute(
+            write, valid.all("time"), valid.any("time"), *extremes, scheduler="threads"
+        )
     except (OSError, RuntimeError) as error:
         raise SealiencyError(
             f"reading the files of data.files.paths failed ({error}); one of them is damaged"
         ) from None
+    for value in (float(coldest), float(warmest)):
+        if not (np.isnan(value) or PLAUSIBLE_CELSIUS[0] <= value <= PLAUSIBLE_CELSIUS[1]):
+            raise SealiencyError(
+                f"data.files.paths: {paths[0]} and the other files hold a sea surface temperature of {value:g} degC; declare "
+                "the value that marks land as _FillValue, or correct the units"
+            )
     return ocean, int((somewhere & ~ocean).sum())
 
 
@@ -129,12 +144,20 @@ def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
     labels = labels.rename({labels.cf["latitude"].name: "lat", labels.cf["longitude"].name: "lon"})
     for dim in set(labels.dims) - {"lat", "lon"}:
         labels = labels.isel({dim: 0})
-    west, east = float(ocean["lon"][0]), float(ocean["lon"][-1])
-    lon = (labels["lon"] - west + 0.01) % 360 + west - 0.01
-    labels = labels.assign_coords(lon=lon).sortby(["lat", "lon"])
-    labels = labels.sel(lon=slice(west - 0.01, east + 0.01))
-    nearest = labels.sel(lat=ocean["lat"], lon=ocean["lon"], method="nearest")
-    return ocean & ~nearest.isin(basins.exclude).drop_vars([c for c in nearest.coords if c not in ("lat", "lon")])
+    # Turned about the region's middle, so that a cell at either edge finds its neighbour.
+    middle = float(ocean["lon"].mean())
+    lon = labels["lon"].values.astype(np.float64)
+    labels = labels.assign_coords(lon=lon - 360 * np.round((lon - middle) / 360)).sortby(["lat", "lon"])
+    nearest = labels.sel(lat=ocean["lat"], lon=ocean["lon"], method="nearest").transpose("lat", "lon")
+    # By position: the labels' own coordinates differ from the record's, and xarray would align them.
+    return ocean & ~nearest.isin(basins.exclude).values
+
+
+def _subtract(values: xr.DataArray, climatology: xr.DataArray) -> xr.DataArray:
+    """Subtract a mean, or the mean of each calendar month."""
+    if "month" in climatology.dims:
+        return (values.groupby("time.month") - climatology).drop_vars("month")
+    return values - climatology
 
 
 def _standardise(filtered: xr.DataArray, ocean: xr.DataArray, settings: Data, training_months: int) -> xr.Dataset:
@@ -147,22 +170,23 @@ def _standardise(filtered: xr.DataArray, ocean: xr.DataArray, settings: Data, tr
                 "raise samples.training"
             )
         climatology = training.groupby("time.month").mean("time").compute()
-        climatology.attrs = {"cell_methods": "time: mean within years time: mean over years"}
-        anomaly = (filtered.groupby("time.month") - climatology).drop_vars("month")
     else:
         climatology = training.mean("time").compute()
-        climatology.attrs = {"cell_methods": "time: mean"}
-        anomaly = filtered - climatology
     # Months since the middle of the training period, where a fitted line passes through the mean.
     elapsed = xr.DataArray(
         np.arange(filtered.sizes["time"]) - (training_months - 1) / 2, dims="time", coords={"time": filtered["time"]}
     )
     prepared = xr.Dataset()
+    anomaly = _subtract(filtered, climatology)
     if settings.trend == "linear":
         fitted = elapsed.isel(time=slice(0, training_months))
-        trend = ((anomaly * fitted).isel(time=slice(0, training_months)).sum("time") / (fitted**2).sum()).where(ocean)
-        trend = trend.compute()
-        anomaly = anomaly - trend * elapsed
+        # Monthly means take up part of a slope, so both are fitted together; the mean of all months takes up none.
+        mean_elapsed = fitted.groupby("time.month").mean() if "month" in climatology.dims else xr.DataArray(0.0)
+        deviation = _subtract(fitted, mean_elapsed)
+        product = (anomaly.isel(time=slice(0, training_months)) * deviation).sum("time")
+        trend = (product / (deviation**2).sum()).where(ocean).compute()
+        climatology = climatology - trend * mean_elapsed
+        anomaly = _subtract(filtered, climatology) - trend * elapsed
         trend.attrs = {"long_name": "linear trend of the training months", "units": "degC month-1"}
         prepared["trend"] = trend
         prepared["trend_reference"] = xr.DataArray(
@@ -186,8 +210,10 @@ def _standardise(filtered: xr.DataArray, ocean: xr.DataArray, settings: Data, tr
         "standard_name": "sea_binary_mask",
         "units": "1",
     }
+    years = "time: mean within years time: mean over years" if "month" in climatology.dims else "time: mean"
     prepared["climatology"] = climatology
-    prepared["climatology"].attrs |= {
+    prepared["climatology"].attrs = {
+        "cell_methods": years,
         "long_name": "mean filtered sea surface temperature of the training months",
         "standard_name": "sea_surface_temperature",
         "units": "degC",

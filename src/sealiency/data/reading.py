@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cf_xarray  # noqa: F401  registers the accessor that finds coordinates by their CF attributes
 import numpy as np
+import scipy.io
 import xarray as xr
 
 from sealiency.config.data import Region
@@ -15,6 +16,9 @@ STANDARD_NAMES = ("sea_surface_temperature", "sea_surface_foundation_temperature
 CELSIUS = ("degC", "degree_C", "degrees_C", "deg_C", "celsius", "Celsius", "degree_Celsius", "degrees_celsius", "C")
 KELVIN = ("K", "kelvin", "Kelvin", "degK")
 KELVIN_OFFSET = 273.15
+# NetCDF's default fill, 9.97e36, and 1e20 mark land in files that do not declare it.
+LARGEST_VALUE = 1e10
+EDGE_SLACK = 1e-4
 # Months read at once: about 60 MB of a global 1-degree grid in float64.
 MONTHS_PER_CHUNK = 120
 
@@ -86,7 +90,7 @@ def open_record(
     return record.isel(time=np.flatnonzero(keep))
 
 
-def crop_region(values: xr.DataArray, region: Region, path: str) -> xr.DataArray:
+def crop_region(values: xr.DataArray, region: Region, path: str, key: str = "data.region") -> xr.DataArray:
     """Cut a field to a region, with latitudes ascending and longitudes ascending from `region.west`.
 
     Parameters
@@ -94,50 +98,63 @@ def crop_region(values: xr.DataArray, region: Region, path: str) -> xr.DataArray
     values
         Array with 1-D coordinates `lat` and `lon`, in degrees.
     region
-        Box of cell centres.
+        Box of cell centres; a centre within 0.0001 degrees of an edge counts as inside.
     path
         Name of the file, for the error.
+    key
+        Configuration key of the region, for the error.
 
     Raises
     ------
     SealiencyError
         If the region reaches outside the grid.
     """
-    lon = (values["lon"].values.astype(np.float64) - region.west) % 360 + region.west
+    file_lat, file_lon = (values[name].values.astype(np.float64) for name in ("lat", "lon"))
+    # Whole turns are added, never a remainder taken: the rest of a float32 centre would change in its last digits.
+    lon = file_lon - 360 * np.floor((file_lon - region.west + EDGE_SLACK) / 360)
     columns = np.argsort(lon, kind="stable")
-    columns = columns[lon[columns] <= region.east]
-    lat = values["lat"].values.astype(np.float64)
-    rows = np.argsort(lat, kind="stable")
-    rows = rows[(lat[rows] >= region.south) & (lat[rows] <= region.north)]
-    kept_lat, kept_lon = lat[rows], lon[columns]
-    for name, kept, low, high, step in (
-        ("latitude", kept_lat, region.south, region.north, _spacing(lat)),
-        ("longitude", kept_lon, region.west, region.east, _spacing(np.sort(lon))),
+    columns = columns[lon[columns] <= region.east + EDGE_SLACK]
+    rows = np.argsort(file_lat, kind="stable")
+    rows = rows[(file_lat[rows] >= region.south - EDGE_SLACK) & (file_lat[rows] <= region.north + EDGE_SLACK)]
+    kept_lat, kept_lon = file_lat[rows], lon[columns]
+    for name, kept, whole, low, high in (
+        ("latitude", kept_lat, file_lat, region.south, region.north),
+        ("longitude", kept_lon, file_lon, region.west, region.east),
     ):
+        step = _spacing(whole)
         # Half a cell beyond the outer centres still belongs to the grid; the rest allows for rounding in the file.
         reach = 1.01 * step
-        covered = len(kept) > 1 and kept[0] - low <= reach and high - kept[-1] <= reach
-        if not covered or np.diff(kept).max() > 2 * step:
+        covered = len(kept) and kept[0] - low <= reach and high - kept[-1] <= reach
+        if not covered or np.diff(kept).max(initial=0) > 2 * step:
             raise SealiencyError(
-                f"{path}: data.region asks for {name} {low:g}..{high:g}, but the file covers "
-                f"{np.min(values['lat' if name == 'latitude' else 'lon'].values):g}.."
-                f"{np.max(values['lat' if name == 'latitude' else 'lon'].values):g}; choose a region inside the file"
+                f"{path}: {key} asks for {name} {low:g}..{high:g}, but the grid covers {whole.min():g}.."
+                f"{whole.max():g}; choose a region inside"
             )
     cut = values.isel(lat=rows, lon=columns)
     return cut.assign_coords(lat=("lat", kept_lat), lon=("lon", kept_lon))
 
 
-def _spacing(sorted_or_not: np.ndarray) -> float:
-    return float(np.median(np.abs(np.diff(sorted_or_not)))) if len(sorted_or_not) > 1 else 0.0
+def _spacing(centres: np.ndarray) -> float:
+    return float(np.median(np.diff(np.sort(centres)))) if len(centres) > 1 else 0.0
+
+
+def _check_classic_length(path: str) -> None:
+    """Raise if a file of the classic format is cut short: netCDF-C reads zeros beyond its end."""
+    with open(path, "rb") as stream:
+        classic = stream.read(4) in (b"CDF\x01", b"CDF\x02")
+    if classic:
+        # Mapping every variable into memory needs the file's full length, and reads none of it.
+        scipy.io.netcdf_file(path, "r", mmap=True)
 
 
 def _open_file(path: str, variable: str | None) -> _File:
     decoder = xr.coders.CFDatetimeCoder(use_cftime=True)
     try:
+        _check_classic_length(path)
         dataset = xr.open_dataset(path, engine="netcdf4", decode_times=decoder, chunks={})
     except FileNotFoundError:
         raise SealiencyError(f"{path}: no such file; correct data.files.paths") from None
-    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise SealiencyError(
             f"{path}: not a readable NetCDF file ({error}); it may be truncated, get it again"
         ) from None
@@ -157,16 +174,17 @@ def _open_file(path: str, variable: str | None) -> _File:
                 "latitude a row is needed, so regrid the file first (for CMIP6, take the gr product)"
             )
         names[str(coordinate.name)] = axis
-        names[str(coordinate.dims[0])] = axis
-    values = values.reset_coords(drop=True) if set(values.coords) - set(names) else values
-    values = values.rename(
-        {old: new for old, new in names.items() if old != new and old in {*values.dims, *values.coords}}
-    )
+        if coordinate.name != coordinate.dims[0]:
+            values = values.swap_dims({coordinate.dims[0]: coordinate.name})
+    values = values.drop_vars([name for name in values.coords if name not in names])
+    values = values.rename({old: new for old, new in names.items() if old != new})
     extra = [str(dim) for dim in values.dims if dim not in ("time", "lat", "lon")]
     if any(values.sizes[dim] > 1 for dim in extra):
         raise SealiencyError(f"{path}: {values.name} has dimensions {values.dims}; select one level of {extra} first")
     values = values.squeeze(extra, drop=True).transpose("time", "lat", "lon")
     time = values["time"].values
+    if not len(time):
+        raise SealiencyError(f"{path}: holds no month; leave it out or get it again")
     if not hasattr(time[0], "calendar"):
         raise SealiencyError(f"{path}: time has no units such as 'days since 1850-01-01'; add them")
     months = np.array([date.year * 12 + date.month - 1 for date in time])
@@ -203,6 +221,7 @@ def _to_celsius(values: xr.DataArray, path: str) -> xr.DataArray:
             f"{path}: {values.name} has units {units!r}, which is no temperature in degC or K; choose another "
             "variable in data.files.variable or correct the units"
         )
+    converted = converted.where(np.abs(converted) < LARGEST_VALUE)
     converted.attrs = {
         "units": "degC",
         "standard_name": "sea_surface_temperature",
