@@ -10,6 +10,7 @@ READY := $(VENV)/ready
 
 demo: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml
+	@echo "The report of the demo is results/demo/report.html"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -439,7 +439,7 @@ def test_text_is_legible():
 
 @pytest.mark.parametrize("name", [*FIGURES, "training"])
 def test_caption_needs_no_more_than_the_known_keys(name):
-    keys = ("data_set", "lead", "method", "baseline", "samples", "pixel", "months")
+    keys = ("data_set", "filter", "lead", "method", "baseline", "baselines", "samples", "pixel", "months")
     template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string((REPORT / f"{name}.rst").read_text())
     text = template.render(snakemake={"params": {"caption": {key: f"<{key}>" for key in keys}}})
     assert "<data_set>" in text

@@ -1,3 +1,4 @@
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -287,6 +288,22 @@ def test_other_units_are_refused(tmp_path, sst, units):
     refuse(sst, tmp_path / "a.nc", f"tos has units '{units}', which is no temperature in degC or K")
 
 
+def test_month_is_that_of_the_middle_of_its_bounds(tmp_path, sst):
+    # Some models stamp a mean with its last instant: January with the first of February.
+    start = np.array([date.replace(day=1) for date in sst["time"].values])
+    end = np.append(start[1:], start[-1].replace(year=start[-1].year + 1, month=1))
+    sst["time_bnds"] = (("time", "bnds"), np.stack([start, end], axis=1))
+    sst = sst.assign_coords(time=("time", end, {"bounds": "time_bnds"}))
+    record = open_one(sst, tmp_path / "a.nc")
+    assert [(date.year, date.month) for date in record["time"].values[:2]] == [(1950, 1), (1950, 2)]
+    assert [(date.year, date.month) for date in record["time"].values[-1:]] == [(1951, 12)]
+
+
+def test_variable_that_says_it_is_something_else_is_refused(tmp_path, sst):
+    sst["tos"].attrs |= {"standard_name": "air_temperature", "units": "K"}
+    refuse(sst, tmp_path / "a.nc", "standard name 'air_temperature', which is no sea surface", variable="tos")
+
+
 # --- damage ---
 
 
@@ -300,6 +317,12 @@ def test_truncated_file_is_refused(tmp_path, sst, kind, lost):
     # The classic format has no checks of its own: a reader sees zeros beyond the end.
     with pytest.raises(SealiencyError, match=r"a\.nc: [^/]*truncated|a\.nc: .*may be truncated"):
         open_record([str(path)], None, BOX).values  # noqa: B018
+
+
+def test_file_whose_length_cannot_be_checked_is_refused(tmp_path):
+    netCDF4.Dataset(tmp_path / "a.nc", "w", format="NETCDF3_64BIT_DATA").close()
+    with pytest.raises(SealiencyError, match=r"a\.nc: a CDF-5 file.*nccopy"):
+        open_record([str(tmp_path / "a.nc")], None, BOX)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404 not found</html>"])

@@ -318,10 +318,14 @@ def test_one_pixel_is_read_without_the_others(three_chunks, emulator, record, pr
         np.testing.assert_array_equal(heatmaps[name].values, whole[name].values[2:3])
 
 
-def test_unknown_pixel_stands_for_the_nearest(three_chunks, emulator, record, prepared_path, tmp_path):
+def test_compared_stands_for_the_nearest_pixel_and_no_other_name_does(
+    three_chunks, emulator, record, prepared_path, tmp_path
+):
     target = tmp_path / "heatmaps.nc"
     reduce(three_chunks, emulator, record, prepared_path, target)
     near = {(0, 0): "west", (4, 6): "middle", (6, 9): "east"}
     for (row, column), name in near.items():
-        heatmaps = read_heatmaps(target, "elsewhere", Pixel(name="any", row=row, column=column))
+        heatmaps = read_heatmaps(target, "compared", Pixel(name="any", row=row, column=column))
         assert heatmaps["pixel"].values.tolist() == [name]
+    with pytest.raises(SealiencyError, match=r"heatmaps\.nc: holds no pixel elsewhere"):
+        read_heatmaps(target, "elsewhere", Pixel(name="any", row=0, column=0))

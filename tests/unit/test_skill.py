@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import xarray as xr
 from sealiency.analysis.skill import PREDICTORS, evaluate_emulator
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
+from sealiency.errors import SealiencyError
 from sealiency.models.emulator import Emulator, load_emulator
 from small_world import LAT, LON, SAMPLES, TRAINING, make_sst, prepare_sst
 
@@ -129,7 +131,8 @@ def test_ridge_finds_an_exact_linear_relation(tmp_path, emulator, lead):
     sst["tos"].values[:] = 15 + np.sin(2 * np.pi * months / 17 + phase[0]) + np.sin(2 * np.pi * months / 7.3 + phase[1])
     record = PreparedRecord(prepare_sst(sst, tmp_path))
     split = record.split(lead, SAMPLES)
-    skill = evaluate_emulator(with_network(emulator, lambda x: x[:, -1], lead), record, split)
+    last_month = with_network(emulator, lambda x: x[:, -1], lead)
+    skill = evaluate_emulator(dataclasses.replace(last_month, prepared_sha256=record.sha256), record, split)
     rmse = skill["rmse_mean"].sel(period="validation")
     assert float(rmse.sel(predictor="ridge")) < 0.02
     assert float(rmse.sel(predictor="ridge")) < 0.05 * float(rmse.sel(predictor="persistence"))
@@ -207,3 +210,9 @@ def test_training_means(skill, record, emulator, split):
     np.testing.assert_allclose(skill["training_mean_forecast"].values, forecasts.mean(0), atol=1e-5)
     assert isinstance(skill, xr.Dataset)
     assert skill["lag"].values.tolist() == list(range(-HISTORY, 0))
+
+
+def test_skill_on_another_record_is_refused(emulator, record, split):
+    other = dataclasses.replace(emulator, prepared_sha256="0" * 64)
+    with pytest.raises(SealiencyError, match="trained on another prepared record"):
+        evaluate_emulator(other, record, split)

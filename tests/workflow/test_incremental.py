@@ -84,6 +84,12 @@ def test_changing_a_colour_map(finished):
     assert finished.planned(figures={"colormap": "PuOr_r"}) == drawings | ALL_LEADS
 
 
+def test_changing_the_ablated_months(finished):
+    ablated = {f"ablating the input of lead {lead}, seed 0" for lead in (1, 6)}
+    drawn = {f"drawing figure 5, lead {lead}" for lead in (1, 6)}
+    assert finished.planned(ablation={"months": [-36]}) == CHECK | ablated | drawn | END
+
+
 def test_changing_the_learning_rate(finished):
     assert finished.planned(training={"learning_rate": 1e-3}) == everything_of(1) | everything_of(6) | ALL_LEADS
 

@@ -78,17 +78,18 @@ def figure(rule_name, name, category, subcategory, **labels):
     }
 
 
-def caption(wildcards):
-    """Return what the captions of figures state."""
-    return {
+def caption(*keys):
+    """Return a function that gives what a figure's caption states, and nothing that would redraw it for no reason."""
+    stated = {
         "data_set": CONFIG.data.describe(),
-        "lead": getattr(wildcards, "lead", ""),
-        "pixel": getattr(wildcards, "pixel", ""),
+        "filter": CONFIG.data.describe_filter(),
         "method": CONFIG.attribution.method,
         "baseline": CONFIG.attribution.describe_baseline(),
+        "baselines": "; ".join(f"{m}: {CONFIG.attribution.describe_baseline(m)}" for m in CONFIG.instance.methods),
         "months": str(CONFIG.ablation.months),
         "samples": str(CONFIG.attribution.samples),
     }
+    return lambda wildcards: {key: stated.get(key) or wildcards[key] for key in keys}
 
 
 def by_lead(pattern):

@@ -24,7 +24,7 @@ rule plot_forecast:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "filter", "lead"),
         code=code("plot_forecast"),
     message:
         "drawing figure 1, lead {wildcards.lead}"
@@ -49,7 +49,7 @@ rule plot_methods:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "lead", "baselines"),
         code=code("plot_methods"),
     message:
         "drawing figure 2, lead {wildcards.lead}"
@@ -74,7 +74,7 @@ rule plot_instance:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "lead", "method", "baseline"),
         code=code("plot_instance"),
     message:
         "drawing figure 3, lead {wildcards.lead}"
@@ -107,7 +107,7 @@ rule plot_group:
     params:
         figures=settings(CONFIG.figures),
         compared=settings(CONFIG.instance.compared),
-        caption=caption,
+        caption=caption("data_set", "filter", "lead", "method", "baseline", "samples", "pixel"),
         code=code("plot_group"),
     message:
         "drawing figure 4, lead {wildcards.lead}, pixel {wildcards.pixel}"
@@ -132,7 +132,7 @@ rule plot_ablation:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "lead", "months"),
         code=code("plot_ablation"),
     message:
         "drawing figure 5, lead {wildcards.lead}"
@@ -164,7 +164,7 @@ rule plot_training:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "lead"),
         code=code("plot_training"),
     message:
         "drawing the learning curves of lead {wildcards.lead}, seed {wildcards.seed}"
@@ -188,7 +188,7 @@ rule plot_skill:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "filter"),
         code=code("plot_skill"),
     message:
         "drawing skill by lead"
@@ -212,7 +212,7 @@ rule plot_skill_maps:
         runtime=15,
     params:
         figures=settings(CONFIG.figures),
-        caption=caption,
+        caption=caption("data_set", "lead"),
         code=code("plot_skill_maps"),
     message:
         "drawing maps of skill, lead {wildcards.lead}"

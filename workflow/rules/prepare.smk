@@ -41,10 +41,11 @@ rule plan_run:
         f"{RUN}/logs/plan_run.log",
     benchmark:
         f"{RUN}/benchmarks/plan_run.tsv"
-    # Before training: nobody should wait for hours to hear that a pixel does not exist.
+    # First and alone: nobody should wait for hours to hear that a pixel does not exist.
     priority: 100
     conda:
         "../../envs/cpu.yaml"
+    threads: workflow.cores or 1
     resources:
         mem_mb=2000,
         runtime=10,

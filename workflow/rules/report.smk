@@ -1,6 +1,9 @@
 """The end of every run: one summary for machines and people, and one report."""
 
 import json
+import time
+
+STARTED = time.time()
 
 CAPTIONS = sorted(map(str, (Path(workflow.basedir) / "workflow" / "report").glob("*.rst")))
 SKILL_TABLE = f"{RUN}/write_summary/skill.csv"
@@ -97,5 +100,6 @@ report: "../report/workflow.rst"
 onsuccess:
     from sealiency.analysis.summary import format_summary
 
-    if Path(SUMMARY).exists():
+    # A run of some other target says nothing of a summary that an earlier run made.
+    if Path(REPORT).exists() and Path(REPORT).stat().st_mtime > STARTED:
         print(format_summary(SUMMARY, REPORT))

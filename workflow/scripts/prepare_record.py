@@ -15,6 +15,7 @@ def main(job):
         history=job.params.samples["history"],
         training=job.params.samples["training"],
         target=Path(job.output[0]),
+        threads=job.threads,
     )
 
 

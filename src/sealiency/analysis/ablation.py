@@ -55,6 +55,7 @@ def ablate_region(emulator: Emulator, record: PreparedRecord, split: Split, sett
     SealiencyError
         If the sample does not exist, or the box lies outside the region or holds no ocean.
     """
+    emulator.check_record(record.sha256)
     sample = choose_validation_sample(split, settings.sample, "ablation.sample")
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
     box = find_box(settings, record)

@@ -53,12 +53,14 @@ def explain_instance(
             values = tile.attributions.double().cpu().numpy()
             errors = measure_completeness(values, expected[:, tile.pixel])
             row, column = pixels[tile.pixel]
-            check_completeness(errors, attributor.tolerance, [sample], f"row {row}, column {column}", emulator.lead)
+            check_completeness(
+                errors, attributor.tolerance, attributor.mend, [sample], f"row {row}, column {column}", emulator.lead
+            )
             maps[tile.pixel] = values[0]
         return maps, attributor.baseline_name
 
     place_maps, baseline = heatmaps(attribution.method, list(places.values()))
-    method_maps = np.concatenate([heatmaps(method, [compared])[0] for method in settings.methods])
+    by_method = [heatmaps(method, [compared]) for method in settings.methods]
     rows, cols = np.array(list(places.values())).T
     grid = ("lat", "lon")
     units = {"units": "1"}
@@ -74,9 +76,10 @@ def explain_instance(
             ),
             "method_heatmap": (
                 ("method", "lag", *grid),
-                method_maps,
+                np.concatenate([maps for maps, _ in by_method]),
                 {"long_name": "attribution of the compared pixel's forecast by method", **units},
             ),
+            "method_baseline": ("method", [name for _, name in by_method], {"long_name": "baseline of a method"}),
             "ocean": record.statistics["ocean"],
             "place_lat": ("place", record.lat[rows], {"units": "degrees_north"}),
             "place_lon": ("place", record.lon[cols], {"units": "degrees_east"}),

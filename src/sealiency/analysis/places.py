@@ -114,15 +114,13 @@ def choose_places(
     Raises
     ------
     SealiencyError
-        If a configured pixel lies outside the region, on land (B, C) or in the sea (A), or no pixel fits a rule.
+        If a configured pixel lies outside the region, on land (B, C) or in the sea (A), or no ocean cell fits a rule.
     """
     compared = locate_compared(settings, ocean, lat, lon)
     inside = ocean.copy()
     edge = min(EDGE_CELLS, (min(ocean.shape) - 1) // 2)
     inside[:edge] = inside[-edge:] = inside[:, :edge] = inside[:, -edge:] = False
     coast = ~ocean & _has_neighbour(ocean)
-    if not coast.any() and settings.land is None:
-        raise SealiencyError("instance.land: the region holds no land by the coast; name a pixel")
     if not inside.any() and (settings.warm is None or settings.cold is None):
         raise SealiencyError("instance.warm, instance.cold: no ocean cell lies inside the region's edge; name pixels")
     distance = np.hypot(
@@ -137,6 +135,9 @@ def choose_places(
     for letter, (key, cost) in rules.items():
         pixel: Pixel | None = getattr(settings, key)
         if pixel is None:
+            if letter == "A" and not coast.any():
+                # An open sea has no coast to explain.
+                continue
             row, column = np.unravel_index(int(cost.argmin()), cost.shape)
             places[letter] = (int(row), int(column))
             continue

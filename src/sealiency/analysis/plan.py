@@ -3,7 +3,7 @@
 from typing import Any
 
 from sealiency.analysis.ablation import find_box
-from sealiency.analysis.places import list_block_pixels, locate_compared, locate_pixel
+from sealiency.analysis.places import choose_places, list_block_pixels
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
@@ -28,7 +28,8 @@ def plan_run(
         If the record is too short for a lead, or a pixel or sample lies outside it.
     """
     periods = {}
-    for lead in leads:
+    # The longest lead needs the most months.
+    for lead in sorted(leads, reverse=True):
         split = record.split(lead, samples)
         choose_validation_sample(split, instance.sample, "instance.sample")
         choose_validation_sample(split, ablation.sample, "ablation.sample")
@@ -47,11 +48,8 @@ def plan_run(
         raise SealiencyError(
             f"attribution.pixel_blocks = {attribution.pixel_blocks} exceeds the {ocean.sum()} ocean cells; lower it"
         )
-    locate_compared(instance, ocean, record.lat, record.lon)
-    for key in ("land", "warm", "cold"):
-        pixel = getattr(instance, key)
-        if pixel is not None:
-            locate_pixel(pixel, record.lat, record.lon, f"instance.{key}")
+    # The rules' own choice depends on the sample; what the user named must fit any.
+    choose_places(instance, record.anomaly[0].numpy(), ocean, record.lat, record.lon)
     pixels = [
         {"name": name, "row": row, "column": column, "lat": float(record.lat[row]), "lon": float(record.lon[column])}
         for block in name_blocks(attribution)

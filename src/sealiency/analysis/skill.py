@@ -41,6 +41,7 @@ def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) 
     The anomaly correlation is not centred: sum(f o) / sqrt(sum(f^2) sum(o^2)) of anomalies from the climatology of the
     training months, as the World Meteorological Organization's standard verification defines it.
     """
+    emulator.check_record(record.sha256)
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
     ocean = record.ocean.numpy()
     area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]

@@ -31,7 +31,7 @@ def measure_completeness(attributions: np.ndarray, expected: np.ndarray) -> np.n
 
 
 def check_completeness(
-    errors: np.ndarray, tolerance: float | None, samples: Sequence[int], pixel: str, lead: int
+    errors: np.ndarray, tolerance: float | None, mend: str, samples: Sequence[int], pixel: str, lead: int
 ) -> None:
     """Refuse attributions of one pixel that break completeness.
 
@@ -41,6 +41,8 @@ def check_completeness(
         Errors of shape (sample,), from `measure_completeness`.
     tolerance
         Largest error accepted, or None where the method has no completeness.
+    mend
+        What to do about it, for the error.
     samples
         Samples by number k.
     pixel
@@ -58,6 +60,5 @@ def check_completeness(
     worst = int(errors.argmax())
     raise SealiencyError(
         f"sample {samples[worst]}, pixel {pixel}, lead {lead}: completeness error {errors[worst]:.3g} exceeds "
-        f"{tolerance:g}; set attribution.precision: float64, and if that fails too, the network has a layer that the "
-        "method does not explain"
+        f"{tolerance:g}; {mend}"
     )

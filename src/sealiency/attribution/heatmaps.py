@@ -7,6 +7,7 @@ import xarray as xr
 
 from sealiency.analysis.places import locate_pixel
 from sealiency.config.attribution import Pixel
+from sealiency.errors import SealiencyError
 
 
 def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
@@ -17,7 +18,7 @@ def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
     path
         NetCDF file of the reduction.
     pixel
-        Name of the pixel; one that is not in the file stands for the explained pixel nearest to `compared`.
+        Name of the pixel; "compared" stands for the explained pixel nearest to `compared`.
     compared
         Place to look for.
 
@@ -25,11 +26,18 @@ def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
     -------
     xarray.Dataset
         The file's variables with a `pixel` dimension of length 1.
+
+    Raises
+    ------
+    SealiencyError
+        If the file holds no such pixel.
     """
     with xr.open_dataset(path, engine="netcdf4") as dataset:
         names = dataset["pixel"].values.tolist()
         if pixel in names:
             at = names.index(pixel)
+        elif pixel != "compared":
+            raise SealiencyError(f"{path}: holds no pixel {pixel}; run the attribution again")
         else:
             row, column = locate_pixel(compared, dataset["lat"].values, dataset["lon"].values, "instance.compared")
             at = int(np.hypot(dataset["pixel_row"].values - row, dataset["pixel_column"].values - column).argmin())

@@ -36,6 +36,8 @@ class Attributor(Protocol):
 
     baseline_name: str
     """The baseline in words, as files and captions state it."""
+    mend: ClassVar[str]
+    """What to do where completeness fails."""
 
     def tiles(self, inputs: Tensor, pixels: list[int]) -> Iterator[Tile]:
         """Give the attributions of every sample and pixel once; those of one pixel come in the order of samples."""
@@ -81,6 +83,9 @@ class CaptumMethod:
     """
 
     tolerances: ClassVar[dict[torch.dtype, float] | None] = None
+    mend: ClassVar[str] = (
+        "set attribution.precision: float64, and if that fails too, the network has a layer that the method does not explain"
+    )
 
     def __init__(self, network: nn.Module, baselines: Tensor, batch_size: int, steps: int) -> None:
         check_network(network)
@@ -89,8 +94,7 @@ class CaptumMethod:
         self.batch_size = batch_size
         self.steps = steps
         self.method = self.build(self.model)
-        zero = not baselines.any()
-        self.baseline_name = "zero" if zero else f"{len(baselines)} training samples"
+        self.baseline_name = f"{len(baselines)} training samples" if baselines.any() else "zero"
 
     def build(self, model: nn.Module) -> captum.attr.Attribution:
         """Return Captum's object of the method."""
@@ -161,6 +165,7 @@ class IntegratedGradients(CaptumMethod):
     """Integrated gradients (Sundararajan et al. 2017) by Gauss-Legendre quadrature."""
 
     # The error is that of the quadrature over a piecewise linear network, not of the arithmetic.
+    mend: ClassVar = "raise attribution.integration_steps"
     tolerances: ClassVar = {torch.float32: 1e-2, torch.float64: 1e-2}
 
     def build(self, model: nn.Module) -> captum.attr.Attribution:
@@ -180,6 +185,10 @@ class IntegratedGradients(CaptumMethod):
 
 class GuidedBackprop(CaptumMethod):
     """Guided backpropagation (Springenberg et al. 2015): a filtered gradient, which does not sum to the output."""
+
+    def __init__(self, network: nn.Module, baselines: Tensor, batch_size: int, steps: int) -> None:
+        super().__init__(network, baselines, batch_size, steps)
+        self.baseline_name = "none"
 
     def build(self, model: nn.Module) -> captum.attr.Attribution:
         """Return Captum's GuidedBackprop."""

@@ -77,6 +77,7 @@ def reduce_heatmaps(
             "than mpi4py; install mpi4py against the site's MPI, or set the launcher with --set-resources reduce_shards:mpi"
         )
     model, record = load_emulator(emulator), PreparedRecord(prepared)
+    model.check_record(record.sha256)
     samples = choose_samples(record.training_samples, plan["samples"])
     shards = collect_shards(folder, blocks, plan["sample_chunks"], samples, model, plan["method"])
     provenance = describe_provenance(

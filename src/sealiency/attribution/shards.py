@@ -84,11 +84,7 @@ def make_attributor(emulator: Emulator, record: PreparedRecord, settings: Attrib
     SealiencyError
         If the emulator was trained on another prepared record, or the network has a layer without an exact rule.
     """
-    if emulator.prepared_sha256 != record.sha256:
-        raise SealiencyError(
-            f"the lead-{emulator.lead} emulator was trained on another prepared record (SHA-256 "
-            f"{emulator.prepared_sha256[:12]}, not {record.sha256[:12]}); train it again"
-        )
+    emulator.check_record(record.sha256)
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     fields = torch.zeros(1, emulator.history, *record.ocean.shape)
@@ -177,6 +173,7 @@ def attribute_pixels(
             check_completeness(
                 completeness[at, tile.samples],
                 attributor.tolerance,
+                attributor.mend,
                 samples[tile.samples],
                 f"{name} (row {row}, column {column})",
                 emulator.lead,
@@ -201,7 +198,9 @@ def attribute_pixels(
         shard.attrs["completeness_error"] = completeness.max()
         shard.attrs["identity"] = json.dumps(asdict(identity))
         provenance = describe_provenance(
-            settings.model_dump(mode="json"),
+            settings.model_dump(
+                mode="json", exclude={"ranks"} if settings.pixels == "all" else {"ranks", "pixel_blocks"}
+            ),
             {"model": emulator.model_sha256, "prepared": record.sha256},
             seed=emulator.seed,
         )

@@ -60,9 +60,12 @@ class Attribution(Section):
     ranks: int = Field(default=2, ge=1)
     """MPI ranks of the reduction."""
 
-    def describe_baseline(self) -> str:
-        """Return the baseline of the mean heatmaps in words."""
-        from_samples = self.method == "deeplift_shap" and self.baseline_samples
+    def describe_baseline(self, method: str | None = None) -> str:
+        """Return the baseline of a method, or of the mean heatmaps', in words."""
+        method = method or self.method
+        if method == "guided_backprop":
+            return "none"
+        from_samples = method == "deeplift_shap" and self.baseline_samples
         return f"{self.baseline_samples} training samples" if from_samples else "zero"
 
     @model_validator(mode="after")

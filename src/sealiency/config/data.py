@@ -96,7 +96,8 @@ class Data(Section):
     last_month: Month | None = None
     """Last month read, YYYY-MM; null is the last of the record."""
     filter: Literal["trailing_mean", "centred_mean", "none"] = "trailing_mean"
-    """Moving average in time; a trailing mean of month m covers m and the months before it."""
+    """Moving average in time: a trailing mean covers a month and those before it; a centred one also months after it,
+    so that short leads see part of what they forecast."""
     filter_months: int = Field(default=12, ge=2, le=120)
     """Width of the moving average, months."""
     climatology: Literal["mean", "monthly"] = "mean"
@@ -112,8 +113,6 @@ class Data(Section):
             raise ValueError("source: files needs files.paths; name your NetCDF files there")
         if self.first_month and self.last_month and self.first_month > self.last_month:
             raise ValueError(f"first_month ({self.first_month}) must not be after last_month ({self.last_month})")
-        if self.filter == "none" and self.climatology == "mean":
-            raise ValueError("filter: none leaves the seasonal cycle in; set climatology: monthly")
         return self
 
     def describe(self) -> str:
@@ -122,6 +121,14 @@ class Data(Section):
             return self.files.title
         world = self.synthetic
         return f"the embedded synthetic world ({world.years} years at {world.resolution} degrees, seed {world.seed})"
+
+    def describe_filter(self) -> str:
+        """Return the filter in words, for captions."""
+        return (
+            "no filter"
+            if self.filter == "none"
+            else f"{self.filter.replace('_', ' ')} over {self.filter_months} months"
+        )
 
     @property
     def filter_width(self) -> int:

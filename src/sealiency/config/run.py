@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.base import Section
+from sealiency.config.consistency import find_conflicts
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Lead, Network, Training
 from sealiency.config.figures import Figures
@@ -55,49 +56,7 @@ class Configuration(Section):
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
-        problems = []
-        if len(set(self.leads)) < len(self.leads):
-            problems.append(f"leads {self.leads} holds one lead twice")
-        for name in ("epochs", "dropout"):
-            by_lead = getattr(self.training, name)
-            missing = [lead for lead in self.leads if isinstance(by_lead, dict) and lead not in by_lead]
-            if missing:
-                problems.append(f"training.{name} has no value for lead {missing}; add one, or give one for all leads")
-        region = self.data.region
-        pixels = [] if self.attribution.pixels == "all" else list(self.attribution.pixels)
-        pixels += [p for p in (self.instance.compared, self.instance.land, self.instance.warm, self.instance.cold) if p]
-        for pixel in pixels:
-            if pixel.lat is not None and pixel.lon is not None and not region.holds(pixel.lat, pixel.lon):
-                problems.append(
-                    f"pixel {pixel.name} at {pixel.lat:g} N, {pixel.lon:g} E lies outside data.region "
-                    f"({region.south:g}..{region.north:g} N, {region.west:g}..{region.east:g} E); move one of them"
-                )
-        if self.ablation.months != "all":
-            outside = [month for month in self.ablation.months if month < -self.samples.history]
-            if outside:
-                problems.append(
-                    f"ablation.months {outside} lie before the earliest input month -{self.samples.history}"
-                )
-        if self.attribution.samples != "all" and self.attribution.samples > self.samples.training:
-            problems.append(
-                f"attribution.samples ({self.attribution.samples}) exceeds samples.training ({self.samples.training})"
-            )
-        if self.attribution.samples == "all" and self.attribution.sample_chunks > self.samples.training:
-            problems.append(
-                f"attribution.sample_chunks ({self.attribution.sample_chunks}) exceeds samples.training "
-                f"({self.samples.training})"
-            )
-        if self.attribution.baseline_samples > self.samples.training:
-            problems.append(
-                f"attribution.baseline_samples ({self.attribution.baseline_samples}) exceeds samples.training "
-                f"({self.samples.training})"
-            )
-        if self.attribution.method == "guided_backprop":
-            problems.append(
-                "attribution.method guided_backprop does not sum to the forecast, so it has no completeness to check; "
-                "choose deeplift, deeplift_shap or integrated_gradients, and compare guided_backprop in instance.methods"
-            )
-        if problems:
+        if problems := find_conflicts(dict(self)):
             raise ValueError("\n".join(problems))
         return self
 
@@ -121,18 +80,27 @@ def parse_configuration(settings: dict[str, Any], origin: str) -> Configuration:
         return Configuration.model_validate(settings)
     except ValidationError as error:
         details = error.errors()
-    # What unknown keys hide is found too: without them the checks across sections can run.
+    problems = _describe(details)
+    if details[0]["loc"]:
+        # Within sections something is wrong; what the sound sections say of each other is found all the same.
+        problems += [f"- {conflict}" for conflict in find_conflicts(_read_sound_sections(settings, details))]
+    raise SealiencyError("\n".join([f"{origin}: {len(problems)} problem(s)", *problems]))
+
+
+def _read_sound_sections(settings: dict[str, Any], details: Sequence[Any]) -> dict[str, Any]:
+    # An unknown key does no harm to the rest of its section.
     remaining = copy.deepcopy(settings)
     for detail in details:
         if detail["type"] == "extra_forbidden":
             _remove(remaining, detail["loc"])
-    try:
-        Configuration.model_validate(remaining)
-    except ValidationError as error:
-        seen = [(detail["loc"], detail["type"]) for detail in details]
-        details += [detail for detail in error.errors() if (detail["loc"], detail["type"]) not in seen]
-    problems = _describe(details)
-    raise SealiencyError("\n".join([f"{origin}: {len(problems)} problem(s)", *problems]))
+    sound = dict(Configuration())
+    for name, field in Configuration.model_fields.items():
+        if name in remaining:
+            try:
+                sound[name] = TypeAdapter[Any](field.rebuild_annotation()).validate_python(remaining[name])
+            except ValidationError:
+                del sound[name]
+    return sound
 
 
 def read_configuration(path: str | Path) -> Configuration:

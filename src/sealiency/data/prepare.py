@@ -23,7 +23,9 @@ LOGGER = logging.getLogger(__name__)
 PLAUSIBLE_CELSIUS = (-60.0, 60.0)
 
 
-def prepare_record(paths: Sequence[str], settings: Data, history: int, training: int, target: Path) -> None:
+def prepare_record(
+    paths: Sequence[str], settings: Data, history: int, training: int, target: Path, threads: int = 1
+) -> None:
     """Write the prepared record: filtered, standardised anomalies on the region's grid.
 
     The sources are read once, cut and filtered into a scratch file beside the target; the statistics and the anomalies
@@ -41,6 +43,8 @@ def prepare_record(paths: Sequence[str], settings: Data, history: int, training:
         File to write, with `anomaly(time, lat, lon)` float32 (1), `ocean(lat, lon)`, `climatology` (degC), `scale`
         (degC) and, where one is removed, `trend` (degC per month). `anomaly * scale + climatology + trend * (months
         since `trend_reference`)` gives back filtered SST in degC.
+    threads
+        Chunks worked on at once.
 
     Raises
     ------
@@ -61,6 +65,8 @@ def prepare_record(paths: Sequence[str], settings: Data, history: int, training:
     # A name alone leaves the record the same wherever its files lie; only namesakes need their folders.
     inputs = {path if names.count(name) > 1 else name: sha256(path) for path, name in zip(paths, names, strict=True)}
     target.parent.mkdir(parents=True, exist_ok=True)
+    # As many chunks are in memory at once as there are threads.
+    dask.config.set(scheduler="threads", num_workers=threads)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".filtered-") as folder:
         scratch = Path(folder) / "filtered.nc"
         ocean, partly = _write_filtered(record, settings, scratch, paths)
@@ -110,9 +116,7 @@ def _write_filtered(
         compute=False,
     )
     try:
-        _, ocean, somewhere, coldest, warmest = dask.compute(
-            write, valid.all("time"), valid.any("time"), *extremes, scheduler="threads"
-        )
+        _, ocean, somewhere, coldest, warmest = dask.compute(write, valid.all("time"), valid.any("time"), *extremes)
     except (OSError, RuntimeError) as error:
         raise SealiencyError(
             f"reading the files of data.files.paths failed ({error}); one of them is damaged"
@@ -134,14 +138,22 @@ def _time_units(record: xr.DataArray) -> str:
 def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
     if basins is None:
         return ocean
-    dataset = read_netcdf(basins.path)
+    try:
+        dataset = xr.load_dataset(basins.path, engine="netcdf4", decode_times=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SealiencyError(f"{basins.path}: data.basins.path cannot be read ({error}); name a NetCDF file") from None
     if basins.variable not in dataset:
         raise SealiencyError(
             f"{basins.path}: data.basins.variable = {basins.variable!r} is not in the file, which holds "
             f"{sorted(map(str, dataset.data_vars))}; name one of them"
         )
     labels = dataset[basins.variable]
-    labels = labels.rename({labels.cf["latitude"].name: "lat", labels.cf["longitude"].name: "lon"})
+    try:
+        labels = labels.rename({labels.cf["latitude"].name: "lat", labels.cf["longitude"].name: "lon"})
+    except KeyError:
+        raise SealiencyError(
+            f"{basins.path}: {basins.variable} has no latitude and longitude with CF attributes; add units to them"
+        ) from None
     for dim in set(labels.dims) - {"lat", "lon"}:
         labels = labels.isel({dim: 0})
     # Turned about the region's middle, so that a cell at either edge finds its neighbour.
@@ -149,6 +161,10 @@ def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
     lon = labels["lon"].values.astype(np.float64)
     labels = labels.assign_coords(lon=lon - 360 * np.round((lon - middle) / 360)).sortby(["lat", "lon"])
     nearest = labels.sel(lat=ocean["lat"], lon=ocean["lon"], method="nearest").transpose("lat", "lon")
+    for axis in ("lat", "lon"):
+        step = float(np.abs(np.diff(labels[axis].values)).max(initial=0))
+        if float(np.abs(nearest[axis].values - ocean[axis].values).max()) > step:
+            raise SealiencyError(f"{basins.path}: its labels do not cover the {axis} of data.region; name another file")
     # By position: the labels' own coordinates differ from the record's, and xarray would align them.
     return ocean & ~nearest.isin(basins.exclude).values
 
@@ -261,7 +277,8 @@ def _describe(
         "training_period": f"{first.year:04d}-{first.month:02d}..{last.year:04d}-{last.month:02d}",
         "training_months": training_months,
         **describe_provenance(
-            {"data": settings.model_dump(mode="json"), "history": history, "training": training}, inputs
+            {"data": settings.model_dump(mode="json", exclude={"synthetic"}), "history": history, "training": training},
+            inputs,
         ),
     }
 
@@ -285,6 +302,8 @@ class PreparedRecord:
         Raw months of one filtered month.
     training_samples : range
         Training samples, by number k: the same for every lead.
+    attributes : dict of str
+        Filter, region, training period, settings and hashes of the inputs, as the file states them.
     sha256 : str
         Hash of the file.
     """
@@ -301,6 +320,8 @@ class PreparedRecord:
         self.months = [f"{date.year:04d}-{date.month:02d}" for date in time]
         self.scale = float(dataset["scale"])
         self.filter_width = int(dataset.attrs["filter_width_months"])
+        described = ("filter", "filter_width_months", "region", "training_period", "settings", "inputs_sha256")
+        self.attributes = {name: str(dataset.attrs[name]) for name in described}
         settings = json.loads(dataset.attrs["settings"])
         self.training_samples = range(settings["history"], settings["history"] + settings["training"])
         self.sha256 = sha256(path)

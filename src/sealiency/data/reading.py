@@ -141,8 +141,12 @@ def _spacing(centres: np.ndarray) -> float:
 def _check_classic_length(path: str) -> None:
     """Raise if a file of the classic format is cut short: netCDF-C reads zeros beyond its end."""
     with open(path, "rb") as stream:
-        classic = stream.read(4) in (b"CDF\x01", b"CDF\x02")
-    if classic:
+        kind = stream.read(4)
+    if kind == b"CDF\x05":
+        raise SealiencyError(
+            f"{path}: a CDF-5 file, whose length cannot be checked; convert it to NetCDF-4 with nccopy -k nc4"
+        )
+    if kind in (b"CDF\x01", b"CDF\x02"):
         # Mapping every variable into memory needs the file's full length, and reads none of it.
         scipy.io.netcdf_file(path, "r", mmap=True)
 
@@ -187,10 +191,27 @@ def _open_file(path: str, variable: str | None) -> _File:
         raise SealiencyError(f"{path}: holds no month; leave it out or get it again")
     if not hasattr(time[0], "calendar"):
         raise SealiencyError(f"{path}: time has no units such as 'days since 1850-01-01'; add them")
+    time = _middle_of_bounds(dataset, time)
+    values = values.assign_coords(time=("time", time))
     months = np.array([date.year * 12 + date.month - 1 for date in time])
     chunk = min(MONTHS_PER_CHUNK, values.sizes["time"])
     values = _to_celsius(values, path).chunk(time=chunk, lat=-1, lon=-1)
     return _File(path=path, values=values, months=months, calendar=str(time[0].calendar))
+
+
+def _middle_of_bounds(dataset: xr.Dataset, time: np.ndarray) -> np.ndarray:
+    """Return the middle of each month where the file has time bounds: some models stamp a mean with its last instant."""
+    for name in (
+        "time_bnds",
+        "time_bounds",
+        "time_bound",
+        *(v.attrs.get("bounds", "") for v in dataset.coords.values()),
+    ):
+        if name in dataset.variables:
+            bounds = dataset[name].values
+            if bounds.shape == (len(time), 2) and hasattr(bounds[0, 0], "calendar"):
+                return bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) / 2
+    return time
 
 
 def _find_variable(dataset: xr.Dataset, variable: str | None, path: str) -> xr.DataArray:
@@ -199,6 +220,12 @@ def _find_variable(dataset: xr.Dataset, variable: str | None, path: str) -> xr.D
             raise SealiencyError(
                 f"{path}: data.files.variable = {variable!r} is not in the file, which holds "
                 f"{sorted(map(str, dataset.data_vars))}; name one of them"
+            )
+        standard_name = dataset[variable].attrs.get("standard_name")
+        if standard_name is not None and standard_name not in STANDARD_NAMES:
+            raise SealiencyError(
+                f"{path}: data.files.variable = {variable!r} has the standard name {standard_name!r}, which is no sea "
+                f"surface temperature; name another of {sorted(map(str, dataset.data_vars))}"
             )
         return dataset[variable]
     found = [name for name, values in dataset.data_vars.items() if values.attrs.get("standard_name") in STANDARD_NAMES]

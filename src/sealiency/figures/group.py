@@ -45,7 +45,7 @@ def plot_group(
     overview = style.map_height(means, style.WIDTH / 4.3) + 1.0
     figure = style.new_figure(
         f"Pixel {pixel} at {style.place_text(*place)}, {style.lead_text(lead)}, "
-        f"{style.method_text(heatmaps.attrs['method'])}, {heatmaps.attrs['samples']} training samples",
+        f"{style.method_text(heatmaps.attrs['method'])}, heatmaps over {heatmaps.attrs['samples']} training samples",
         height=overview + 3.2 + 2.4,
     )
     top, middle, bottom = style.split_rows(figure, [overview, 3.2, 2.4])

@@ -28,6 +28,20 @@ class Emulator:
     prepared_sha256: str
     model_sha256: str
 
+    def check_record(self, prepared_sha256: str) -> None:
+        """Refuse a prepared record that the emulator was not trained on.
+
+        Raises
+        ------
+        SealiencyError
+            If the hashes of the record and of the one trained on differ.
+        """
+        if self.prepared_sha256 != prepared_sha256:
+            raise SealiencyError(
+                f"the lead-{self.lead} emulator was trained on another prepared record (SHA-256 "
+                f"{self.prepared_sha256[:12]}, not {prepared_sha256[:12]}); train it again"
+            )
+
     def forecast(self, inputs: Tensor, batch_size: int = 32) -> Tensor:
         """Forecast in batches, without gradients.
 

@@ -143,7 +143,11 @@ def train_and_save(
         "training": settings.model_dump(mode="json"),
         "samples": samples.model_dump(mode="json"),
     }
-    fingerprint = hash_settings([everything, record.sha256, code])
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    # Another device, arithmetic or number of threads would go on to other weights than it began.
+    machine = [device.type, str(precision), threads, torch.__version__]
+    fingerprint = hash_settings([everything, record.sha256, code, machine])
     result = train_emulator(
         record.anomaly, record.ocean, split, samples.history, network, settings, checkpoint, fingerprint
     )
@@ -162,6 +166,8 @@ def train_and_save(
         "climatology": torch.tensor(record.statistics["climatology"].values),
         "trend": torch.tensor(record.statistics["trend"].values) if "trend" in record.statistics else None,
         "trend_reference": float(record.statistics["trend_reference"]) if "trend" in record.statistics else None,
+        "record": record.attributes,
+        "first_month": record.months[0],
         "prepared_sha256": record.sha256,
         "best_epoch": result.best_epoch,
         "precision": result.precision,

@@ -1,0 +1,97 @@
+"""Checks that need more than one section of the configuration."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sealiency.config.attribution import Ablation, Attribution, Instance
+from sealiency.config.data import Data, Samples
+from sealiency.config.emulator import Training
+
+
+def find_conflicts(sections: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit together, one problem a line.
+
+    Parameters
+    ----------
+    sections
+        Valid sections by name; a check is left out where a section that it needs is missing.
+    """
+    problems: list[str] = []
+    for names, check in CHECKS:
+        if all(name in sections for name in names):
+            problems += check(*(sections[name] for name in names))
+    return problems
+
+
+def _check_leads(leads: list[int]) -> Iterator[str]:
+    if len(set(leads)) < len(leads):
+        yield f"leads {leads} holds one lead twice"
+
+
+def _check_season(data: Data) -> Iterator[str]:
+    if data.climatology == "mean" and data.filter_width % 12:
+        yield (
+            f"data.filter {data.filter} over {data.filter_width} month(s) leaves the seasonal cycle in; set "
+            "data.climatology: monthly, or filter over a multiple of 12 months"
+        )
+
+
+def _check_by_lead(leads: list[int], training: Training) -> Iterator[str]:
+    for name in ("epochs", "dropout"):
+        by_lead = getattr(training, name)
+        missing = [lead for lead in leads if isinstance(by_lead, dict) and lead not in by_lead]
+        if missing:
+            yield f"training.{name} has no value for lead {missing}; add one, or give one for all leads"
+
+
+def _check_explained_pixels(data: Data, attribution: Attribution) -> Iterator[str]:
+    if attribution.pixels != "all":
+        yield from _check_places(data, attribution.pixels)
+
+
+def _check_instance_pixels(data: Data, instance: Instance) -> Iterator[str]:
+    yield from _check_places(data, [instance.compared, instance.land, instance.warm, instance.cold])
+
+
+def _check_places(data: Data, pixels: list[Any]) -> Iterator[str]:
+    region = data.region
+    for pixel in pixels:
+        if pixel is not None and pixel.lat is not None and not region.holds(pixel.lat, pixel.lon):
+            yield (
+                f"pixel {pixel.name} at {pixel.lat:g} N, {pixel.lon:g} E lies outside data.region "
+                f"({region.south:g}..{region.north:g} N, {region.west:g}..{region.east:g} E); move one of them"
+            )
+
+
+def _check_months(samples: Samples, ablation: Ablation) -> Iterator[str]:
+    if ablation.months != "all":
+        outside = [month for month in ablation.months if month < -samples.history]
+        if outside:
+            yield f"ablation.months {outside} lie before the earliest input month -{samples.history}"
+
+
+def _check_counts(samples: Samples, attribution: Attribution) -> Iterator[str]:
+    counts = {name: getattr(attribution, name) for name in ("samples", "sample_chunks", "baseline_samples")}
+    for name, count in counts.items():
+        if count != "all" and count > samples.training:
+            yield f"attribution.{name} ({count}) exceeds samples.training ({samples.training})"
+
+
+def _check_method(attribution: Attribution) -> Iterator[str]:
+    if attribution.method == "guided_backprop":
+        yield (
+            "attribution.method guided_backprop does not sum to the forecast, so it has no completeness to check; "
+            "choose deeplift, deeplift_shap or integrated_gradients, and compare guided_backprop in instance.methods"
+        )
+
+
+CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
+    (("leads",), _check_leads),
+    (("data",), _check_season),
+    (("leads", "training"), _check_by_lead),
+    (("data", "attribution"), _check_explained_pixels),
+    (("data", "instance"), _check_instance_pixels),
+    (("samples", "ablation"), _check_months),
+    (("samples", "attribution"), _check_counts),
+    (("attribution",), _check_method),
+]
