@@ -43,7 +43,7 @@ def test_an_impossible_setting_is_refused_before_anything_runs(workflow, changes
     ("changes", "said"),
     [
         ({"data": {"region": {"south": 35, "north": 95 - 4, "west": -60, "east": -25}}}, ["data.region.north = 91"]),
-        ({"samples": {"training": 150}}, ["lead 1", "months", "the record has 240", "need 321"]),
+        ({"samples": {"training": 150}}, ["at lead 6 need 336 months", "the record has 240"]),
         (
             {"attribution": {"pixels": [{"name": "out", "row": 99, "column": 3}]}},
             ["pixel out at row 99, column 3 lies outside the region of 25 rows and 35 columns"],
