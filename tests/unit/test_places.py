@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sealiency.analysis.places import choose_places, list_block_pixels, locate_pixel
 from sealiency.config.attribution import Attribution, Instance, Pixel
+from sealiency.data.places import choose_places, list_block_pixels, locate_pixel
 from sealiency.errors import SealiencyError
 from sealiency.naming import name_blocks
 

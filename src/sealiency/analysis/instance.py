@@ -3,10 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from sealiency.analysis.places import choose_places
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.shards import make_attributor
 from sealiency.config.attribution import Attribution, Instance
+from sealiency.data.places import choose_places
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
 from sealiency.models.emulator import Emulator

@@ -3,9 +3,9 @@
 from typing import Any
 
 from sealiency.analysis.ablation import find_box
-from sealiency.analysis.places import choose_places, list_block_pixels
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
+from sealiency.data.places import choose_places, list_block_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
 from sealiency.errors import SealiencyError

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from sealiency.analysis.places import locate_pixel
 from sealiency.config.attribution import Pixel
+from sealiency.data.places import locate_pixel
 from sealiency.errors import SealiencyError
 
 

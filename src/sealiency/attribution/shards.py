@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import torch
 
-from sealiency.analysis.places import list_block_pixels
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.methods import Attributor, build_method
 from sealiency.config.attribution import Attribution
+from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples, divide
 from sealiency.errors import SealiencyError
