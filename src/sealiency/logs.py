@@ -16,7 +16,9 @@ def log_job(path: str | Path) -> Iterator[None]:
     """Log a job to its file and the terminal; end it with status 1 and one clear message on bad input."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
+    # Other libraries are heard only when something is wrong.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", handlers=handlers, force=True)
+    LOGGER.setLevel(logging.INFO)
     logging.captureWarnings(True)
     try:
         yield

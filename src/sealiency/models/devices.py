@@ -1,12 +1,8 @@
 """Which device and arithmetic a job gets."""
 
-import logging
-
 import torch
 
 from sealiency.errors import SealiencyError
-
-LOGGER = logging.getLogger(__name__)
 
 
 def choose_device(wanted: str) -> torch.device:
