@@ -186,7 +186,8 @@ def banner(figure: Figure) -> str:
 def test_banner_stands_over_every_figure_without_skill_and_over_no_other(name):
     assert banner(figure_of(name, beats=1)) == ""
     assert banner(figure_of(name, beats=0)) == (
-        "No skill: the lead-1 emulator does not beat persistence on validation (RMSE 0.51 against 0.41). "
+        "No skill: the lead-1 emulator does not beat persistence on validation (RMSE 0.51 against 0.41) and test "
+        "(RMSE 0.51 against 0.41). "
         "Do not interpret its attributions."
     )
 

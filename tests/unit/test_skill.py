@@ -186,6 +186,21 @@ def test_emulator_that_is_no_better_does_not_beat_persistence(record, emulator, 
         np.testing.assert_array_equal(rmse.sel(predictor="emulator"), rmse.sel(predictor="persistence"))
 
 
+def test_a_loss_on_test_alone_is_a_loss(record, emulator, split):
+    # Right about every validation sample, and worse than persistence after it.
+    future = know_the_future(record)
+    begins = {tuple(record.anomaly[k - HISTORY].flatten()[:3].tolist()) for k in split.test}
+
+    def forecast(x):
+        late = torch.tensor([tuple(start.flatten()[:3].tolist()) in begins for start in x[:, 0]])
+        return torch.where(late[:, None, None], 3 * x[:, -1], future(x))
+
+    skill = evaluate_emulator(with_network(emulator, forecast), record, split)
+    rmse = skill["rmse_mean"].sel(predictor="emulator")
+    assert float(rmse.sel(period="validation")) == 0
+    assert skill.attrs["beats_persistence"] == 0
+
+
 def test_forecast_of_zero_has_no_correlation(record, emulator, split):
     skill = evaluate_emulator(with_network(emulator, lambda x: 0 * x[:, -1]), record, split)
     assert (skill["acc_mean"].sel(predictor="emulator") == 0).all()

@@ -108,7 +108,7 @@ def format_summary(path: str, report: str) -> str:
         table.reset_index().to_string(index=False, float_format="%.3f"),
     ]
     lines += [
-        f"NO SKILL: {name} does not beat persistence on validation; do not interpret its attributions"
+        f"NO SKILL: {name} does not beat persistence in every period; do not interpret its attributions"
         for name, beats in summary["beats_persistence"].items()
         if not beats
     ]

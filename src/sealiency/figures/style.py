@@ -410,7 +410,7 @@ def centred(figure: FigureBase, share: float) -> FigureBase:
 
 
 def mark_no_skill(figure: Figure, *skills: xr.Dataset) -> None:
-    """Put a red banner over a figure for each lead whose emulator does not beat persistence on validation.
+    """Put a red banner over a figure for each lead whose emulator does not beat persistence in every period.
 
     Parameters
     ----------
@@ -447,17 +447,21 @@ def mark_no_skill(figure: Figure, *skills: xr.Dataset) -> None:
 
 
 def has_skill(skill: xr.Dataset) -> bool:
-    """Tell whether the emulator of one lead beats persistence on validation."""
+    """Tell whether the emulator of one lead beats persistence in every period."""
     return bool(skill.attrs["beats_persistence"])
 
 
 def no_skill_text(skill: xr.Dataset) -> str:
-    """Return the warning for a lead without skill."""
-    rmse = skill["rmse_mean"].sel(period="validation")
-    emulator, persistence = (float(rmse.sel(predictor=name)) for name in ("emulator", "persistence"))
+    """Return the warning for a lead without skill, with the periods in which persistence is as good or better."""
+    lost = []
+    for period in skill["period"].values.tolist():
+        rmse = skill["rmse_mean"].sel(period=period)
+        emulator, persistence = (float(rmse.sel(predictor=name)) for name in ("emulator", "persistence"))
+        if not emulator < persistence:
+            lost.append(f"{period} (RMSE {emulator:.4g} against {persistence:.4g})")
     return (
-        f"No skill: the lead-{skill.attrs['lead']} emulator does not beat persistence on validation "
-        f"(RMSE {emulator:.4g} against {persistence:.4g}). Do not interpret its attributions."
+        f"No skill: the lead-{skill.attrs['lead']} emulator does not beat persistence on {' and '.join(lost)}. "
+        "Do not interpret its attributions."
     )
 
 
