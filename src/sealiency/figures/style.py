@@ -304,6 +304,7 @@ def add_colorbar(
     An inset is to the right, too, and keeps to the height of its panel where the map does not fill its place.
     """
     room: dict[str, Any]
+    bins = 5
     if location == "inset":
         assert isinstance(axes, Axes)
         room = {"cax": axes.inset_axes((1.04, 0.0, 0.05, 1.0))}
@@ -311,9 +312,11 @@ def add_colorbar(
         several = not isinstance(axes, Axes) and len(axes) > 1
         room = {"ax": axes, "location": location, "pad": 0.03}
         room |= {"aspect": 40, "shrink": 0.6} if several else {"aspect": 22, "shrink": 0.9}
+        # A bar under one small panel has room for few numbers of many digits.
+        bins = 5 if several or location == "right" else 4
     bar = figure.colorbar(ScalarMappable(scale.norm, scale.colormap), extend=scale.extend, **room)
     bar.set_label(scale.label if location != "inset" else scale.label.replace(" (", "\n("))
-    bar.locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+    bar.locator = MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10])
     # No power of ten apart from the numbers: it would lie on the label or the title.
     bar.formatter = FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
     bar.update_ticks()
