@@ -35,10 +35,12 @@ def hash_code(script: str | Path) -> str:
             if module not in found:
                 found.add(module)
                 left.append(module)
-    digest = hashlib.sha256()
-    # The version string alone must not rerun anything: it is recorded, not depended on.
-    for path in sorted(found - {PACKAGE / "__init__.py"}, key=lambda path: path.as_posix()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    # Known by their place in the library, so that the hash is the same wherever the library lies. The version string
+    # alone must not rerun anything: it is recorded, not depended on.
+    modules = {path.relative_to(PACKAGE).as_posix(): path for path in found - {Path(script), PACKAGE / "__init__.py"}}
+    digest = hashlib.sha256(Path(script).read_bytes())
+    for place in sorted(modules):
+        digest.update(b"\0" + place.encode() + b"\0" + modules[place].read_bytes())
     return digest.hexdigest()
 
 

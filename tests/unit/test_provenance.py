@@ -57,11 +57,13 @@ def test_code_moved_between_modules_changes_the_hash(package, tmp_path):
     assert hash_code(tmp_path / "script.py") != before
 
 
-def test_hash_does_not_depend_on_where_the_code_lies(package, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["aaa", "zzz"])
+def test_hash_does_not_depend_on_where_the_code_lies(package, tmp_path, monkeypatch, place):
+    # Before the script in the order of paths, and after it.
     before = hash_code(tmp_path / "script.py")
-    copy = shutil.copytree(tmp_path, tmp_path.with_name(tmp_path.name + "-copy"))
-    monkeypatch.setattr(provenance, "PACKAGE", copy / "sealiency")
-    assert hash_code(copy / "script.py") == before
+    copy = shutil.copytree(package, tmp_path / place / "sealiency")
+    monkeypatch.setattr(provenance, "PACKAGE", copy)
+    assert hash_code(tmp_path / "script.py") == before
 
 
 def test_scripts_of_the_project_see_the_modules_they_use():
