@@ -44,21 +44,24 @@ def hash_code(script: str | Path) -> str:
     return digest.hexdigest()
 
 
-@cache
-def _imported_modules(path: Path) -> tuple[Path, ...]:
+def _imported_modules(path: Path) -> list[Path]:
     modules: list[Path] = []
+    for name in _imported_names(path):
+        parts = name.split(".")
+        if parts[0] == "sealiency":
+            modules += [file for n in range(1, len(parts) + 1) if (file := _find_module(parts[1:n])) is not None]
+    return modules
+
+
+@cache
+def _imported_names(path: Path) -> tuple[str, ...]:
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "sealiency":
-                modules += [file for n in range(1, len(parts) + 1) if (file := _find_module(parts[1:n])) is not None]
-    return tuple(modules)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def _find_module(parts: list[str]) -> Path | None:

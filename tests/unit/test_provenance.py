@@ -29,9 +29,9 @@ def package(tmp_path, monkeypatch):
         path.write_text(text)
     (tmp_path / "script.py").write_text(SCRIPT)
     monkeypatch.setattr(provenance, "PACKAGE", root)
-    provenance._imported_modules.cache_clear()
+    provenance._imported_names.cache_clear()
     yield root
-    provenance._imported_modules.cache_clear()
+    provenance._imported_names.cache_clear()
 
 
 @pytest.mark.parametrize("module", ["one.py", "part/__init__.py", "part/two.py", "part/three.py", "../script.py"])
