@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,17 +73,13 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
     SealiencyError
         If the file is missing or damaged.
     """
-    return _or_damaged(path, lambda: xr.load_dataset(path, engine="netcdf4"))
+    try:
+        return xr.load_dataset(path, engine="netcdf4")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SealiencyError(f"{path}: cannot be read ({error}); delete it and run again to make it anew") from None
 
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _or_damaged(path: str | Path, read: Callable[[], xr.Dataset]) -> xr.Dataset:
-    try:
-        return read()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SealiencyError(f"{path}: cannot be read ({error}); delete it and run again to make it anew") from None
