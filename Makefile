@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 .PHONY: demo test test-fast lint document clean
 
 demo: $(READY)
-	$(BIN)/snakemake --profile profiles/local --configfile config/demo.yaml
+	$(BIN)/snakemake --configfile config/demo.yaml
 	@echo "The report of the demo is results/demo/report.html"
 
 test: $(READY)
@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile config/paper.yaml
 
 document: $(READY)
 	$(BIN)/sealiency document

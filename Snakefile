@@ -7,6 +7,13 @@ min_version("9.10")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/simulate.smk"
+
+
+if CONFIG.data.source == "esgf":
+
+    include: "workflow/rules/fetch.smk"
+
+
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

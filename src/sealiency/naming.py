@@ -23,13 +23,18 @@ def find_files(patterns: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for pattern in patterns:
-        matches = sorted(glob.glob(os.path.expandvars(os.path.expanduser(pattern))))
+        matches = sorted(glob.glob(str(expand_path(pattern))))
         if not matches:
             raise SealiencyError(
                 f"data.files.paths: {pattern!r} names no file (working directory {Path.cwd()}); correct the path"
             )
         found += [match for match in matches if match not in found]
     return found
+
+
+def expand_path(path: str) -> Path:
+    """Return a path with ~ and environment variables expanded."""
+    return Path(os.path.expandvars(os.path.expanduser(path)))
 
 
 def name_world_files(settings: SyntheticWorld) -> list[str]:

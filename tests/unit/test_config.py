@@ -30,6 +30,15 @@ def test_no_settings_give_the_defaults():
 
 # --- one wrong setting ---
 
+FACETS = {
+    "activity_id": "CMIP",
+    "institution_id": "NCAR",
+    "source_id": "CESM2",
+    "experiment_id": "piControl",
+    "variant_label": "r1i1p1f1",
+    "grid_label": "gr",
+}
+
 
 @pytest.mark.parametrize(
     ("settings", "key", "value", "mend"),
@@ -60,6 +69,15 @@ def test_unknown_key_is_named_with_the_one_that_is_meant(settings, key, value, m
         ({"training": {"epochs": 0}}, "training.epochs", "greater than or equal to 1"),
         ({"training": {"dropout": 1.0}}, "training.dropout", "less than 1"),
         ({"data": {"source": "files"}}, "data", "source: files needs files.paths"),
+        ({"data": {"source": "esgf"}}, "data", "source: esgf needs esgf.facets"),
+        ({"data": {"esgf": {"facets": FACETS, "version": "20190320"}}}, "data.esgf.version", "for example v20190320"),
+        ({"data": {"esgf": {"facets": FACETS, "solr_indices": ["a"]}}}, "data.esgf.solr_indices.0", "whole address"),
+        (
+            {"data": {"esgf": {"facets": FACETS, "solr_indices": [], "globus_indices": []}}},
+            "data.esgf",
+            "globus_indices and solr_indices are both empty",
+        ),
+        ({"data": {"esgf": {"facets": {**FACETS, "source_id": "../x"}}}}, "data.esgf.facets.source_id", "pattern"),
         ({"data": {"filter": "none"}}, "data.filter none", "set data.climatology: monthly"),
         ({"data": {"filter_months": 6}}, "data.filter trailing_mean over 6", "set data.climatology: monthly"),
         ({"data": {"first_month": "1950-13"}}, "data.first_month", "YYYY-MM"),

@@ -68,3 +68,14 @@ def test_progress_passes_on_every_step_and_tells_the_last(caplog):
     (line,) = caplog.messages
     assert line.startswith("reduction: 3 of 3, ")
     assert "pixel/s" in line
+
+
+def test_progress_weighs_steps(caplog):
+    with caplog.at_level(logging.INFO):
+        assert list(track(iter([b"aaa", b"b"]), "fetching", 4e-6, "MB", lambda chunk: len(chunk) / 1e6)) == [
+            b"aaa",
+            b"b",
+        ]
+    (line,) = caplog.messages
+    assert line.startswith("fetching: 4e-06 of 4e-06, ")
+    assert "MB/s" in line

@@ -1,19 +1,24 @@
+import os
 import re
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from distributed import LocalCluster
 
 from sealiency.config.data import Basins, Data, Files, Region
 from sealiency.data import prepare
 from sealiency.data.prepare import PreparedRecord, prepare_record
 from sealiency.data.reading import open_record
 from sealiency.errors import SealiencyError
-from sealiency.files import read_netcdf
+from sealiency.files import read_netcdf, sha256
 from small_world import BOX, HISTORY, LAT, LON, make_sst, prepare_sst, write_sst
 
 TRAINING_MONTHS = HISTORY + 24 - 1
+ROOT = Path(__file__).parents[2]
 
 
 def average(values: np.ndarray, width: int, before: int) -> np.ndarray:
@@ -166,6 +171,28 @@ def test_constant_record_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
 
 
+@pytest.mark.parametrize("trend", ["none", "linear"])
+@pytest.mark.parametrize("climatology", ["mean", "monthly"])
+def test_anomalies_are_those_of_a_plain_least_squares_fit(tmp_path, monkeypatch, climatology, trend):
+    # Blocks of 7 months begin in any calendar month, and training ends inside one.
+    monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", 7)
+    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", 7)
+    sst = make_sst(start=(1950, 4))
+    prepared = read_netcdf(prepare_sst(sst, tmp_path, climatology=climatology, trend=trend))
+    filtered = average(sst["tos"].values, 3, 2)
+    months = np.arange(len(filtered))
+    columns = [(months + 5) % 12 == month for month in range(12)] if climatology == "monthly" else [months >= 0]
+    if trend == "linear":
+        columns.append(months)
+    design = np.stack(columns, axis=1).astype(float)
+    series = filtered.reshape(len(months), -1)[:, prepared["ocean"].values.ravel() == 1]
+    fit, *_ = np.linalg.lstsq(design[:TRAINING_MONTHS], series[:TRAINING_MONTHS], rcond=None)
+    rest = series - design @ fit
+    rest /= rest[:TRAINING_MONTHS].std()
+    anomaly = prepared["anomaly"].values.reshape(len(months), -1)[:, prepared["ocean"].values.ravel() == 1]
+    np.testing.assert_allclose(anomaly, rest, rtol=1e-6, atol=1e-6)
+
+
 # --- the mask ---
 
 
@@ -286,9 +313,167 @@ def test_damage_in_the_data_is_reported_and_leaves_nothing(tmp_path):
     content[middle : middle + 4000] = bytes(4000)
     path.write_bytes(content)
     data = Data(source="files", files=Files(paths=[str(path)]), region=BOX, filter_months=3)
-    with pytest.raises(SealiencyError, match=r"one of them is damaged|not a readable NetCDF file"):
+    with pytest.raises(SealiencyError, match=r"source.nc: reading it failed|source.nc: not a readable NetCDF file"):
         prepare_record([str(path)], data, HISTORY, 24, tmp_path / "prepared.nc")
     assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
+
+
+def test_damaged_file_is_named_among_others(tmp_path, cluster_use):
+    sst = make_sst()
+    paths = []
+    for number in range(3):
+        part = sst.isel(time=slice(32 * number, 32 * number + 32))
+        paths.append(
+            write_sst(part, tmp_path / f"part{number}.nc", encoding={"tos": {"zlib": True, "chunksizes": (1, 8, 10)}})
+        )
+    with h5py.File(paths[1]) as file:
+        place = file["tos"].id.get_chunk_info(20)
+    content = bytearray(Path(paths[1]).read_bytes())
+    content[place.byte_offset : place.byte_offset + place.size] = bytes(place.size)
+    Path(paths[1]).write_bytes(content)
+    data = Data(source="files", files=Files(paths=paths), region=BOX, filter_months=3)
+    with pytest.raises(SealiencyError, match=r"part1.nc: reading it failed .* it is damaged, get it again"):
+        prepare_record(paths, data, HISTORY, 24, tmp_path / "out/prepared.nc")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_file_other_than_the_pinned_one_is_refused(tmp_path):
+    source = write_sst(make_sst(), tmp_path / "source.nc")
+    data = Data(source="files", files=Files(paths=[source]), region=BOX, filter_months=3)
+    target = tmp_path / "out/prepared.nc"
+    found = sha256(source)
+    with pytest.raises(SealiencyError, match=rf"{source}: .* is {found}, but {'0' * 64} is pinned; delete it and run"):
+        prepare_record([source], data, HISTORY, 24, target, checksums={"source.nc": "0" * 64})
+    assert list(target.parent.iterdir()) == []
+    prepare_record([source], data, HISTORY, 24, target, checksums={"source.nc": found, "other.nc": "0" * 64})
+    assert found in read_netcdf(target).attrs["inputs_sha256"]
+
+
+# --- long records ---
+
+
+@pytest.fixture(params=["threads", "cluster"])
+def cluster_use(request, monkeypatch):
+    if request.param == "cluster":
+        monkeypatch.setattr(prepare, "WORTH_A_CLUSTER", 0)
+    return request.param
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Two files of one record."""
+    sst = make_sst()
+    slices = {"early.nc": slice(0, 50), "late.nc": slice(50, 96)}
+    return [write_sst(sst.isel(time=part), tmp_path / name) for name, part in slices.items()]
+
+
+@pytest.fixture
+def prepare_parts(tmp_path, monkeypatch, parts):
+    """Prepare the two files in blocks of 8 months at most."""
+    monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", 8)
+    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", 8)
+    settings = {"region": BOX, "filter_months": 5, "climatology": "monthly", "trend": "linear"}
+    data = Data(source="files", files=Files(paths=parts), **settings)
+
+    def run(**options) -> xr.Dataset:
+        prepare_record(parts, data, HISTORY, 24, tmp_path / "prepared.nc", **options)
+        return read_netcdf(tmp_path / "prepared.nc")
+
+    return run
+
+
+def test_no_bit_depends_on_who_does_the_work(monkeypatch, prepare_parts):
+    results = {f"{n} threads": prepare_parts(threads=n) for n in (1, 3)}
+    with LocalCluster(n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as there:
+        results["a cluster that is there"] = prepare_parts(scheduler=there.scheduler_address)
+    monkeypatch.setattr(prepare, "WORTH_A_CLUSTER", 0)
+    results |= {f"{n} workers": prepare_parts(threads=n) for n in (1, 2)}
+    expected = results.pop("1 threads")
+    assert {"anomaly", "climatology", "trend", "scale", "ocean"} <= set(expected)
+    for who, result in results.items():
+        assert result.attrs == expected.attrs
+        for name in expected.variables:
+            assert result[name].equals(expected[name]), (who, name)
+            assert result[name].dtype == object or result[name].values.tobytes() == expected[name].values.tobytes()
+
+
+def read_noting(values: np.ndarray, log: Path, block_info=None) -> np.ndarray:
+    """Return a block as it is, and note its months in a file that the workers share."""
+    first, last = block_info[0]["array-location"][0]
+    with open(log, "a") as stream:
+        stream.write("".join(f"{month}\n" for month in range(first, last)))
+    return values
+
+
+def test_every_month_is_read_once(tmp_path, monkeypatch, cluster_use, prepare_parts):
+    log = tmp_path / "months.txt"
+
+    def open_noting(*arguments):
+        record = open_record(*arguments)
+        values = record.data.map_blocks(read_noting, log=log, dtype=float, meta=np.empty((0, 0, 0)))
+        return record.copy(data=values)
+
+    monkeypatch.setattr(prepare, "open_record", open_noting)
+    prepare_parts(threads=2)
+    assert sorted(map(int, log.read_text().split())) == list(range(96))
+
+
+def die_once(values: np.ndarray, flag: Path) -> np.ndarray:
+    if not flag.exists():
+        flag.touch()
+        os._exit(1)
+    return values
+
+
+def test_block_of_a_worker_that_died_is_read_again(tmp_path, monkeypatch, prepare_parts):
+    expected = prepare_parts()
+    monkeypatch.setattr(prepare, "WORTH_A_CLUSTER", 0)
+
+    def open_dying(*arguments):
+        record = open_record(*arguments)
+        values = record.data.map_blocks(die_once, flag=tmp_path / "flag", dtype=float, meta=np.empty((0, 0, 0)))
+        return record.copy(data=values)
+
+    monkeypatch.setattr(prepare, "open_record", open_dying)
+    result = prepare_parts()
+    assert (tmp_path / "flag").exists()
+    assert result["anomaly"].values.tobytes() == expected["anomaly"].values.tobytes()
+
+
+LONG_RUN = """
+import sys
+from pathlib import Path
+from sealiency.config.data import Data, Files, Region
+from sealiency.data import prepare
+
+if __name__ == "__main__":
+    target, *paths = sys.argv[1:]
+    prepare.WORTH_A_CLUSTER = 0
+    world = Region(south=-90, north=90, west=0, east=360)
+    data = Data(source="files", files=Files(paths=paths), region=world)
+    prepare.prepare_record(paths, data, 36, 400, Path(target), threads=2)
+"""
+
+
+def test_memory_does_not_grow_with_the_record(tmp_path, benchmarks):
+    from centuries import write_centuries
+    from prepare import watch
+
+    script = tmp_path / "long_run.py"
+    script.write_text(LONG_RUN)
+    peaks = []
+    for months in (1080, 2640):
+        paths = write_centuries(tmp_path / str(months), years=months // 12, coarsen=2)
+        _, _, peak = watch([sys.executable, str(script), str(tmp_path / "prepared.nc"), *paths])
+        peaks.append(peak)
+    # Both are longer than what is in flight; 1560 months more are 0.19 GiB.
+    assert peaks[1] < peaks[0] + 0.1
+    assert peaks[1] < 2
 
 
 # --- the file ---

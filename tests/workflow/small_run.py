@@ -52,8 +52,16 @@ class Workflow:
         configuration = self.folder / "configuration.yaml"
         configuration.write_text(yaml.safe_dump(self.settings))
         snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-        settings = ["--configfile", str(configuration), "--profile", str(REPOSITORY / "profiles" / "local")]
-        return [*snakemake, *settings, "--directory", str(self.folder), "--cores", "2", *arguments]
+        return [
+            *snakemake,
+            "--configfile",
+            str(configuration),
+            "--directory",
+            str(self.folder),
+            "--cores",
+            "2",
+            *arguments,
+        ]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake and return its exit status and everything it said."""

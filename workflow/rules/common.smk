@@ -52,6 +52,7 @@ wildcard_constraints:
     block=r"[A-Za-z0-9]+",
     pixel=r"[A-Za-z0-9]+",
     method=r"[a-z_]+",
+    file=r"[A-Za-z0-9][A-Za-z0-9._-]*\.nc",
 
 
 def settings(section, *keys):

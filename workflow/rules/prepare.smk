@@ -2,7 +2,12 @@
 
 from sealiency.naming import find_files
 
-RECORD_FILES = WORLD_FILES if CONFIG.data.source == "synthetic" else checked(find_files, CONFIG.data.files.paths)
+if CONFIG.data.source == "esgf":
+    RECORD_FILES, CHECKSUMS, SOURCE_DATASET = fetched_files, pinned_checksums, pinned_version
+elif CONFIG.data.source == "files":
+    RECORD_FILES, CHECKSUMS, SOURCE_DATASET = checked(find_files, CONFIG.data.files.paths), {}, None
+else:
+    RECORD_FILES, CHECKSUMS, SOURCE_DATASET = WORLD_FILES, {}, None
 
 
 rule prepare_record:
@@ -21,9 +26,12 @@ rule prepare_record:
     resources:
         mem_mb=2000,
         runtime=60,
+        # Where the work is done changes nothing of the result, so it is no parameter.
+        dask_scheduler=CONFIG.run.dask_scheduler or "",
     params:
-        # The synthetic world's own settings have made its files; they are no business of this rule.
-        data=CONFIG.data.model_dump(mode="json", exclude={"synthetic": True, "files": {"title"}}),
+        data=CONFIG.data.describe_preparation(),
+        checksums=CHECKSUMS,
+        source_dataset=SOURCE_DATASET,
         samples=settings(CONFIG.samples, "history", "training"),
         code=code("prepare_record"),
     message:

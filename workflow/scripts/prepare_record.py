@@ -16,6 +16,9 @@ def main(job):
         training=job.params.samples["training"],
         target=Path(job.output[0]),
         threads=job.threads,
+        scheduler=job.resources.dask_scheduler or None,
+        checksums=job.params.checksums,
+        source_dataset=job.params.source_dataset,
     )
 
 

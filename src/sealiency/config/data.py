@@ -1,11 +1,12 @@
 """Which sea surface temperature is read, and how it becomes standardised anomalies."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from sealiency.config.base import Section
+from sealiency.config.esgf import Esgf
 
 
 def _check_month(month: str) -> str:
@@ -83,12 +84,14 @@ class Basins(Section):
 class Data(Section):
     """The record and its preparation."""
 
-    source: Literal["synthetic", "files"] = "synthetic"
-    """Where the record comes from: the embedded world, or files that the user has."""
+    source: Literal["synthetic", "files", "esgf"] = "synthetic"
+    """Where the record comes from: the embedded world, files that the user has, or the CMIP6 archive."""
     synthetic: SyntheticWorld = SyntheticWorld()
     """Settings of the embedded world (source: synthetic)."""
     files: Files | None = None
     """Settings of the user's files (source: files)."""
+    esgf: Esgf | None = None
+    """The data set of the CMIP6 archive (source: esgf)."""
     region: Region = Region()
     """The box that is kept."""
     first_month: Month | None = None
@@ -111,6 +114,8 @@ class Data(Section):
     def _check_source(self) -> Self:
         if self.source == "files" and self.files is None:
             raise ValueError("source: files needs files.paths; name your NetCDF files there")
+        if self.source == "esgf" and self.esgf is None:
+            raise ValueError("source: esgf needs esgf.facets; name the data set there")
         if self.first_month and self.last_month and self.first_month > self.last_month:
             raise ValueError(f"first_month ({self.first_month}) must not be after last_month ({self.last_month})")
         return self
@@ -119,6 +124,8 @@ class Data(Section):
         """Return the data set in words, for captions."""
         if self.source == "files" and self.files is not None:
             return self.files.title
+        if self.source == "esgf" and self.esgf is not None:
+            return self.esgf.describe()
         world = self.synthetic
         return f"the embedded synthetic world ({world.years} years at {world.resolution} degrees, seed {world.seed})"
 
@@ -129,6 +136,18 @@ class Data(Section):
             if self.filter == "none"
             else f"{self.filter.replace('_', ' ')} over {self.filter_months} months"
         )
+
+    def describe_preparation(self) -> dict[str, Any]:
+        """Return the settings that the prepared record depends on: not what made the files, or brought them here."""
+        elsewhere: Any = {"synthetic": True, "files": {"title"}, "esgf": set(Esgf.model_fields) - {"facets"}}
+        return self.model_dump(mode="json", exclude=elsewhere)
+
+    @property
+    def variable(self) -> str | None:
+        """Name of the variable in the files, or None to find it by its standard name."""
+        if self.source == "esgf" and self.esgf is not None:
+            return self.esgf.facets.variable_id
+        return self.files.variable if self.source == "files" and self.files is not None else None
 
     @property
     def filter_width(self) -> int:

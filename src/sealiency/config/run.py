@@ -28,6 +28,9 @@ class Run(Section):
     """Name of the run; everything it makes lies in folder/name."""
     folder: str = "results"
     """Folder of all runs, relative to the working directory."""
+    dask_scheduler: str | None = None
+    """Address of a Dask scheduler that is already there, such as tcp://host:8786, on which records are prepared; null
+    starts one for the job."""
 
 
 class Configuration(Section):

@@ -3,33 +3,60 @@
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dask
+import h5py
+import netCDF4
 import numpy as np
-import torch
 import xarray as xr
+from dask.optimization import cull
 
 from sealiency.config.data import Basins, Data, Samples
+from sealiency.data.cluster import compute_in_order, open_cluster
 from sealiency.data.reading import MONTHS_PER_CHUNK, open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
 from sealiency.errors import SealiencyError
-from sealiency.files import read_netcdf, sha256, write_netcdf
+from sealiency.files import read_netcdf, sha256, write_netcdf, write_whole
+from sealiency.progress import track
 from sealiency.provenance import describe_provenance
 
 LOGGER = logging.getLogger(__name__)
 # Beyond what any sea surface or sea ice shows: such a value marks land or another unit.
 PLAUSIBLE_CELSIUS = (-60.0, 60.0)
+# Bytes of source files below which a cluster takes longer to start (about 1.5 s) than it saves.
+WORTH_A_CLUSTER = 256 * 2**20
+# Largest block of months held in float64 (120 months of a global 1-degree grid need 59 MiB), and all blocks in flight.
+BLOCK_BYTES = 64 * 2**20
+FLIGHT_BYTES = 4 * BLOCK_BYTES
+MOST_IN_FLIGHT = 8
+# HDF5 would keep 64 MB of every open file, though a month is read once: 200 years and more would not fit into memory.
+CHUNK_CACHE = 2**20
 
 
 def prepare_record(
-    paths: Sequence[str], settings: Data, history: int, training: int, target: Path, threads: int = 1
+    paths: Sequence[str],
+    settings: Data,
+    history: int,
+    training: int,
+    target: Path,
+    threads: int = 1,
+    scheduler: str | None = None,
+    checksums: Mapping[str, str] | None = None,
+    source_dataset: str | None = None,
 ) -> None:
     """Write the prepared record: filtered, standardised anomalies on the region's grid.
 
-    The sources are read once, cut and filtered into a scratch file beside the target; the statistics and the anomalies
-    come from that, so memory is bounded by a chunk of months whatever the length of the record.
+    The sources are read once, block by block on the workers of a Dask cluster; filtered months go to a scratch file
+    beside the target, and the anomalies come from that. Memory is bounded by some blocks of months whatever the length
+    of the record, and the result is the same bit for bit however many workers there are.
 
     Parameters
     ----------
@@ -44,95 +71,188 @@ def prepare_record(
         (degC) and, where one is removed, `trend` (degC per month). `anomaly * scale + climatology + trend * (months
         since `trend_reference`)` gives back filtered SST in degC.
     threads
-        Chunks worked on at once.
+        Workers of the cluster that is started, each a process; threads where the files are small.
+    scheduler
+        Address of a Dask scheduler that is already there, whose workers see the files; None starts a cluster.
+    checksums
+        SHA-256 that files must have, by file name.
+    source_dataset
+        Identifier of the data set with its version, where it has one.
 
     Raises
     ------
     SealiencyError
-        If the files are unusable (see `open_record`), the record is too short or the region holds no ocean.
+        If the files are unusable (see `open_record`) or not those pinned, the record is too short, the region holds no
+        ocean, or no scheduler answers.
     """
-    variable = settings.files.variable if settings.source == "files" and settings.files else None
-    record = open_record(paths, variable, settings.region, settings.first_month, settings.last_month)
-    months = record.sizes["time"]
-    training_months = count_training_months(history, training)
-    needed = training_months + settings.filter_width - 1
-    if needed > months:
-        raise SealiencyError(
-            f"samples.training = {training}: the inputs of the training samples alone need {needed} months, the record "
-            f"has {months}; lower samples.training or add months"
-        )
-    names = [Path(path).name for path in paths]
-    # A name alone leaves the record the same wherever its files lie; only namesakes need their folders.
-    inputs = {path if names.count(name) > 1 else name: sha256(path) for path, name in zip(paths, names, strict=True)}
     target.parent.mkdir(parents=True, exist_ok=True)
-    # As many chunks are in memory at once as there are threads.
-    dask.config.set(scheduler="threads", num_workers=threads)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".filtered-") as folder:
-        scratch = Path(folder) / "filtered.nc"
-        ocean, partly = _write_filtered(record, settings, scratch, paths)
-        filtered = xr.open_dataset(
-            scratch,
-            engine="netcdf4",
-            chunks={"time": MONTHS_PER_CHUNK},
-            decode_times=xr.coders.CFDatetimeCoder(use_cftime=True),
-        )["sst"]
-        ocean = _exclude_basins(ocean, settings.basins)
-        if not ocean.any():
+    training_months = count_training_months(history, training)
+    with (
+        _open_executor(paths, threads, scheduler) as executor,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".filtered-") as folder,
+    ):
+        # Hashed by the workers while the headers are read here.
+        hashes = [executor.submit(sha256, Path(path).absolute()) for path in paths]
+        netCDF4.set_chunk_cache(CHUNK_CACHE)
+        record = open_record(paths, settings.variable, settings.region, settings.first_month, settings.last_month)
+        months = record.sizes["time"]
+        needed = training_months + settings.filter_width - 1
+        if needed > months:
             raise SealiencyError(
-                f"data.region {settings.region.south:g}..{settings.region.north:g} N, {settings.region.west:g}.."
-                f"{settings.region.east:g} E of {paths[0]} and the other files holds no cell with data in every month; "
-                "choose a region with ocean"
+                f"samples.training = {training}: the inputs of the training samples alone need {needed} months, the "
+                f"record has {months}; lower samples.training or add months"
             )
-        LOGGER.info(
-            "%d months, %d x %d cells, %d ocean; %d cells with data in some months only count as land",
-            months,
-            *ocean.shape,
-            int(ocean.sum()),
-            partly,
-        )
-        prepared = _standardise(filtered, ocean, settings, training_months)
+        inputs = _name_inputs(paths, [future.result() for future in hashes], checksums or {})
+        scratch = Path(folder) / "filtered.f8"
+        first = {"centred_mean": settings.filter_width // 2, "trailing_mean": settings.filter_width - 1, "none": 0}
+        time = record["time"].isel(time=slice(first[settings.filter], None))[: months - settings.filter_width + 1]
+        sums = _TrainingSums(time, settings, training_months, record.shape[1:])
+        ocean = _filter_record(executor, record, paths, settings, sums, scratch)
+        statistics = sums.fit(ocean.values, trend=settings.trend == "linear")
+        prepared = _describe_statistics(statistics, ocean, time)
         prepared.attrs = _describe(settings, history, training, prepared, inputs)
-        write_netcdf(prepared, target, encoding=_encode(prepared), unlimited_dims=["time"])
+        prepared.attrs["regridding"] = record.attrs["regridding"]
+        if source_dataset:
+            prepared.attrs["source_dataset"] = source_dataset
+        with write_whole(target) as partial:
+            write_netcdf(prepared, partial, encoding={"time": _encode_time(time)}, unlimited_dims=["time"])
+            _write_anomaly(partial, statistics, scratch, threads)
 
 
-def _write_filtered(
-    record: xr.DataArray, settings: Data, scratch: Path, paths: Sequence[str]
-) -> tuple[xr.DataArray, int]:
-    valid = record.notnull()
-    extremes = record.min(), record.max()
-    if settings.filter != "none":
-        window = record.rolling(time=settings.filter_months, center=settings.filter == "centred_mean")
-        first = settings.filter_months // 2 if settings.filter == "centred_mean" else settings.filter_months - 1
-        kept = record.sizes["time"] - settings.filter_months + 1
-        record = window.mean().isel(time=slice(first, first + kept))
-    record = record.chunk(time=MONTHS_PER_CHUNK)
-    for name in ("time", "lat", "lon"):
-        record[name].encoding.clear()
-    # One pass over the sources serves the filtered record and the mask.
-    write = record.to_dataset(name="sst").to_netcdf(
-        scratch,
-        engine="netcdf4",
-        encoding={"sst": {"_FillValue": np.nan}, "time": {"units": _time_units(record)}},
-        compute=False,
-    )
-    try:
-        _, ocean, somewhere, coldest, warmest = dask.compute(write, valid.all("time"), valid.any("time"), *extremes)
-    except (OSError, RuntimeError) as error:
-        raise SealiencyError(
-            f"reading the files of data.files.paths failed ({error}); one of them is damaged"
-        ) from None
-    for value in (float(coldest), float(warmest)):
-        if not (np.isnan(value) or PLAUSIBLE_CELSIUS[0] <= value <= PLAUSIBLE_CELSIUS[1]):
+@contextmanager
+def _open_executor(paths: Sequence[str], threads: int, scheduler: str | None) -> Iterator[Executor]:
+    # A file that is missing is named when it is opened.
+    size = sum(Path(path).stat().st_size for path in paths if Path(path).exists())
+    if scheduler is None and size < WORTH_A_CLUSTER:
+        with ThreadPoolExecutor(threads) as executor:
+            yield executor
+    else:
+        with open_cluster(scheduler, threads) as client:
+            yield client.get_executor(pure=False)
+
+
+def _name_inputs(paths: Sequence[str], hashes: Sequence[str], checksums: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of each file by its name, once they are found to be those that are pinned."""
+    names = [Path(path).name for path in paths]
+    for path, name, found in zip(paths, names, hashes, strict=True):
+        if found != checksums.get(name, found):
             raise SealiencyError(
-                f"data.files.paths: {paths[0]} and the other files hold a sea surface temperature of {value:g} degC; declare "
+                f"{path}: its SHA-256 is {found}, but {checksums[name]} is pinned; delete it and run again to fetch it "
+                "anew"
+            )
+    # A name alone leaves the record the same wherever its files lie; only namesakes need their folders.
+    return {
+        path if names.count(name) > 1 else name: found for path, name, found in zip(paths, names, hashes, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some months as read: SST of shape (time, lat, lon), degC; cells valid in all, and in any, of them; extremes."""
+
+    values: np.ndarray
+    always: np.ndarray
+    somewhere: np.ndarray
+    coldest: float
+    warmest: float
+
+
+def _read_block(graph: dict[Any, Any], key: tuple[Any, ...]) -> _Block:
+    netCDF4.set_chunk_cache(CHUNK_CACHE)
+    values = dask.get(graph, key)
+    valid = ~np.isnan(values)
+    extremes = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
+    return _Block(values, valid.all(axis=0), valid.any(axis=0), *extremes)
+
+
+def _count_months(cells: int) -> int:
+    """Return the most months that a block has on so many cells."""
+    return max(1, min(MONTHS_PER_CHUNK, BLOCK_BYTES // (8 * cells)))
+
+
+def _split_record(record: xr.DataArray) -> list[Callable[[], _Block]]:
+    """Return what reads one block of months each, none of them twice."""
+    most = _count_months(record[0].size)
+    lengths = [0]
+    for length in record.chunksizes["time"]:
+        if lengths[-1] and lengths[-1] + length > most:
+            lengths.append(0)
+        lengths[-1] += length
+    (blocks,) = dask.optimize(record.chunk(time=tuple(lengths), lat=-1, lon=-1).data)
+    graph = dict(blocks.__dask_graph__())
+    # Each block with its part of the graph: the whole would be sent as often as there are blocks.
+    return [partial(_read_block, cull(graph, key)[0], key) for ((key,),) in blocks.__dask_keys__()]
+
+
+def _read_blocks(executor: Executor, record: xr.DataArray, paths: Sequence[str], settings: Data) -> Iterator[_Block]:
+    tasks = _split_record(record)
+    ahead = max(2, min(MOST_IN_FLIGHT, FLIGHT_BYTES // (8 * record[0].size * _count_months(record[0].size))))
+    try:
+        yield from track(compute_in_order(executor, tasks, ahead), "reading the record", len(tasks), "block")
+    except (OSError, RuntimeError) as error:
+        damaged = _find_damaged(paths, settings)
+        raise SealiencyError(
+            f"{damaged}: reading it failed ({error}); it is damaged, get it again"
+            if damaged
+            else f"{paths[0]} or another file: reading it failed ({error}), but not when tried again; run again, and if "
+            "run.dask_scheduler is set, see that its workers have these files and this environment"
+        ) from None
+
+
+def _find_damaged(paths: Sequence[str], settings: Data) -> str | None:
+    for path in paths:
+        try:
+            for read in _split_record(open_record([path], settings.variable, settings.region)):
+                read()
+        except (OSError, RuntimeError, SealiencyError):
+            return path
+    return None
+
+
+def _filter_record(
+    executor: Executor,
+    record: xr.DataArray,
+    paths: Sequence[str],
+    settings: Data,
+    sums: "_TrainingSums",
+    scratch: Path,
+) -> xr.DataArray:
+    """Write filtered SST to the scratch file as float64 of shape (time, lat, lon), degC, and return the ocean mask."""
+    always, somewhere = np.ones(record.shape[1:], bool), np.zeros(record.shape[1:], bool)
+    coldest, warmest = np.inf, -np.inf
+    carried = np.empty((0, *record.shape[1:]))
+    with open(scratch, "wb") as stream:
+        for block in _read_blocks(executor, record, paths, settings):
+            always &= block.always
+            somewhere |= block.somewhere
+            coldest, warmest = min(coldest, block.coldest), max(warmest, block.warmest)
+            joined = np.concatenate([carried, block.values])
+            means = _average(joined, settings.filter_width)
+            carried = joined[len(means) :]
+            sums.add(means)
+            means.tofile(stream)
+    for value in (coldest, warmest):
+        if np.isfinite(value) and not PLAUSIBLE_CELSIUS[0] <= value <= PLAUSIBLE_CELSIUS[1]:
+            raise SealiencyError(
+                f"{paths[0]} and the other files hold a sea surface temperature of {value:g} degC; declare "
                 "the value that marks land as _FillValue, or correct the units"
             )
-    return ocean, int((somewhere & ~ocean).sum())
-
-
-def _time_units(record: xr.DataArray) -> str:
-    first = record["time"].values[0]
-    return f"days since {first.year:04d}-01-01"
+    coordinates = {name: record[name] for name in ("lat", "lon")}
+    ocean = _exclude_basins(xr.DataArray(always, coordinates, ("lat", "lon")), settings.basins)
+    if not ocean.any():
+        raise SealiencyError(
+            f"data.region {settings.region.south:g}..{settings.region.north:g} N, {settings.region.west:g}.."
+            f"{settings.region.east:g} E of {paths[0]} and the other files holds no cell with data in every month; "
+            "choose a region with ocean"
+        )
+    LOGGER.info(
+        "%d months, %d x %d cells, %d ocean; %d cells with data in some months only count as land",
+        len(record),
+        *ocean.shape,
+        int(ocean.sum()),
+        int((somewhere & ~always).sum()),
+    )
+    return ocean
 
 
 def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
@@ -169,73 +289,167 @@ def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
     return ocean & ~nearest.isin(basins.exclude).values
 
 
-def _subtract(values: xr.DataArray, climatology: xr.DataArray) -> xr.DataArray:
-    """Subtract a mean, or the mean of each calendar month."""
-    if "month" in climatology.dims:
-        return (values.groupby("time.month") - climatology).drop_vars("month")
-    return values - climatology
+def _average(values: np.ndarray, width: int) -> np.ndarray:
+    """Return the mean of every `width` months on end; always added up in one order, so that no bit varies."""
+    count = max(len(values) - width + 1, 0)
+    means = np.empty((count, *values.shape[1:]))
+    for month in range(count):
+        np.add.reduce(values[month : month + width], axis=0, out=means[month])
+    means /= width
+    return means
 
 
-def _standardise(filtered: xr.DataArray, ocean: xr.DataArray, settings: Data, training_months: int) -> xr.Dataset:
-    filtered = filtered.where(ocean)
-    training = filtered.isel(time=slice(0, training_months))
-    if settings.climatology == "monthly":
-        if training_months < 12:
+@dataclass(frozen=True)
+class _Statistics:
+    """What turns filtered SST into anomalies.
+
+    Attributes
+    ----------
+    climatology : ndarray
+        Of shape (1 or 12, lat, lon), degC, NaN on land.
+    trend : ndarray or None
+        Of shape (lat, lon), degC per month, NaN on land.
+    scale : float
+        degC of one standardised unit.
+    calendar : ndarray
+        Number of the climatology of each month, of shape (time,).
+    elapsed : ndarray
+        Months since the middle of the training period, of shape (time,).
+    """
+
+    climatology: np.ndarray
+    trend: np.ndarray | None
+    scale: float
+    calendar: np.ndarray
+    elapsed: np.ndarray
+
+    def standardise(self, filtered: np.ndarray, start: int) -> np.ndarray:
+        """Return standardised anomalies, float32, of filtered SST of shape (time, lat, lon) from month `start` on."""
+        months = slice(start, start + len(filtered))
+        anomaly = filtered - self.climatology[self.calendar[months]]
+        if self.trend is not None:
+            anomaly -= self.trend * self.elapsed[months, None, None]
+        anomaly /= self.scale
+        return anomaly.astype(np.float32)
+
+
+class _TrainingSums:
+    """Sums over the training months, gathered as the months come by, from which all statistics follow.
+
+    With d the difference from the first month, the least-squares fit of (monthly) means and a line needs the sum of d
+    for each mean, and the sum of d times the months elapsed since the middle of what that mean is taken over. The two
+    parts of the fit are orthogonal, so that what each explains comes off the sum of squares.
+
+    Parameters
+    ----------
+    time
+        Months of the filtered record, cftime dates of shape (time,) without a gap.
+    settings
+        Preparation settings.
+    training_months
+        How many of them, from the first on, are training months.
+    grid
+        Rows and columns.
+
+    Raises
+    ------
+    SealiencyError
+        If the training months lack a calendar month that a mean is asked for.
+    """
+
+    def __init__(self, time: xr.DataArray, settings: Data, training_months: int, grid: tuple[int, ...]) -> None:
+        self.means = 12 if settings.climatology == "monthly" else 1
+        self.calendar = np.array([(date.month - 1) % self.means for date in time.values])
+        if training_months < self.means:
             raise SealiencyError(
                 f"data.climatology = monthly: the {training_months} training months do not hold every calendar month; "
                 "raise samples.training"
             )
-        climatology = training.groupby("time.month").mean("time").compute()
-    else:
-        climatology = training.mean("time").compute()
-    # Months since the middle of the training period, where a fitted line passes through the mean.
-    elapsed = xr.DataArray(
-        np.arange(filtered.sizes["time"]) - (training_months - 1) / 2, dims="time", coords={"time": filtered["time"]}
-    )
-    prepared = xr.Dataset()
-    anomaly = _subtract(filtered, climatology)
-    if settings.trend == "linear":
-        fitted = elapsed.isel(time=slice(0, training_months))
-        # Monthly means take up part of a slope, so both are fitted together; the mean of all months takes up none.
-        mean_elapsed = fitted.groupby("time.month").mean() if "month" in climatology.dims else xr.DataArray(0.0)
-        deviation = _subtract(fitted, mean_elapsed)
-        product = (anomaly.isel(time=slice(0, training_months)) * deviation).sum("time")
-        trend = (product / (deviation**2).sum()).where(ocean).compute()
-        climatology = climatology - trend * mean_elapsed
-        anomaly = _subtract(filtered, climatology) - trend * elapsed
-        trend.attrs = {"long_name": "linear trend of the training months", "units": "degC month-1"}
-        prepared["trend"] = trend
+        self.training_months = training_months
+        # Zero in the middle of the training period, where a fitted line passes through the mean.
+        self.elapsed = np.arange(len(time)) - (training_months - 1) / 2
+        training = self.calendar[:training_months]
+        self.counts = np.bincount(training)
+        self.mean_elapsed = np.bincount(training, self.elapsed[:training_months]) / self.counts
+        self.deviation = self.elapsed[:training_months] - self.mean_elapsed[training]
+        self.added = 0
+        self.first = np.zeros(grid)
+        self.sums = np.zeros((self.means, *grid))
+        self.squares, self.products = np.zeros(grid), np.zeros(grid)
+
+    def add(self, filtered: np.ndarray) -> None:
+        """Add the next months, of shape (time, lat, lon), degC; those after the training months are passed over."""
+        start = self.added
+        self.added = min(start + len(filtered), self.training_months)
+        if start == self.added:
+            return
+        if start == 0:
+            self.first = filtered[0].copy()
+        difference = filtered[: self.added - start] - self.first
+        for number in range(self.means):
+            same = difference[(number - self.calendar[start]) % self.means :: self.means]
+            self.sums[number] += same.sum(axis=0)
+        self.squares += np.einsum("tyx,tyx->yx", difference, difference)
+        self.products += np.einsum("t,tyx->yx", self.deviation[start : self.added], difference)
+
+    def fit(self, ocean: np.ndarray, trend: bool) -> _Statistics:
+        """Return the statistics over the ocean, a mask of shape (lat, lon), with a linear trend or without.
+
+        Raises
+        ------
+        SealiencyError
+            If nothing varies.
+        """
+        counts = self.counts[:, None, None]
+        climatology = np.where(ocean, self.first + self.sums / counts, np.nan)
+        rest = self.squares - (self.sums**2 / counts).sum(axis=0)
+        slope = None
+        if trend:
+            spread = (self.deviation**2).sum()
+            slope = np.where(ocean, self.products / spread, np.nan)
+            climatology -= slope * self.mean_elapsed[:, None, None]
+            rest -= self.products**2 / spread
+        # Where the fit explains everything, no more than the rounding of the sums is left.
+        if not rest[ocean].sum() > 1e-12 * self.squares[ocean].sum():
+            raise SealiencyError(
+                "the training months of data.region hold one constant value; choose another region or file"
+            )
+        scale = float(rest[ocean].mean() / self.training_months) ** 0.5
+        return _Statistics(climatology, slope, scale, self.calendar, self.elapsed)
+
+
+def _describe_statistics(statistics: _Statistics, ocean: xr.DataArray, time: xr.DataArray) -> xr.Dataset:
+    """Return everything but the anomalies, as it is written."""
+    axes = {"time": time, "lat": ocean["lat"], "lon": ocean["lon"]}
+    prepared = xr.Dataset(coords={name: (name, axis.values) for name, axis in axes.items()})
+    if statistics.trend is not None:
+        prepared["trend"] = ("lat", "lon"), statistics.trend
+        prepared["trend"].attrs = {"long_name": "linear trend of the training months", "units": "degC month-1"}
         prepared["trend_reference"] = xr.DataArray(
-            (training_months - 1) / 2,
+            -statistics.elapsed[0],
             attrs={"long_name": "months from the first month to where the trend is zero", "units": "1"},
         )
-    scale = float((anomaly.isel(time=slice(0, training_months)) ** 2).mean().compute()) ** 0.5
-    if not scale > 0:
-        raise SealiencyError(
-            "the training months of data.region hold one constant value; choose another region or file"
-        )
-    prepared["anomaly"] = (anomaly / scale).astype(np.float32).transpose("time", "lat", "lon")
-    prepared["anomaly"].attrs = {
-        "long_name": "standardised anomaly of filtered sea surface temperature",
-        "units": "1",
-        "cell_methods": "area: mean where sea time: mean",
-    }
-    prepared["ocean"] = ocean.astype(np.int8)
+    prepared["ocean"] = ("lat", "lon"), ocean.values.astype(np.int8)
     prepared["ocean"].attrs = {
         "long_name": "ocean mask: cells with data in every month",
         "standard_name": "sea_binary_mask",
         "units": "1",
     }
-    years = "time: mean within years time: mean over years" if "month" in climatology.dims else "time: mean"
-    prepared["climatology"] = climatology
+    monthly = len(statistics.climatology) > 1
+    if monthly:
+        prepared["month"] = ("month", np.arange(1, 13))
+        prepared["climatology"] = ("month", "lat", "lon"), statistics.climatology
+    else:
+        prepared["climatology"] = ("lat", "lon"), statistics.climatology[0]
     prepared["climatology"].attrs = {
-        "cell_methods": years,
+        "cell_methods": "time: mean within years time: mean over years" if monthly else "time: mean",
         "long_name": "mean filtered sea surface temperature of the training months",
         "standard_name": "sea_surface_temperature",
         "units": "degC",
     }
     prepared["scale"] = xr.DataArray(
-        scale, attrs={"long_name": "standard deviation of the training anomalies over ocean cells", "units": "degC"}
+        statistics.scale,
+        attrs={"long_name": "standard deviation of the training anomalies over ocean cells", "units": "degC"},
     )
     prepared["lat"].attrs = {
         "standard_name": "latitude",
@@ -253,13 +467,55 @@ def _standardise(filtered: xr.DataArray, ocean: xr.DataArray, settings: Data, tr
     return prepared
 
 
-def _encode(prepared: xr.Dataset) -> dict[str, dict[str, object]]:
-    rows, columns = prepared["ocean"].shape
-    months = min(MONTHS_PER_CHUNK, prepared.sizes["time"])
-    return {
-        "anomaly": {"chunksizes": (months, rows, columns)},
-        "time": {"units": _time_units(prepared["anomaly"]), "dtype": "float64"},
-    }
+def _encode_time(time: xr.DataArray) -> dict[str, str]:
+    first = time.values[0]
+    return {"units": f"days since {first.year:04d}-01-01", "dtype": "float64"}
+
+
+def _write_anomaly(path: Path, statistics: _Statistics, scratch: Path, threads: int) -> None:
+    """Add the anomalies to a file that has the rest, compressed by several threads: HDF5 itself would use one."""
+    months, grid = len(statistics.calendar), statistics.climatology.shape[1:]
+    length = min(_count_months(grid[0] * grid[1]), months)
+    with netCDF4.Dataset(path, "a") as dataset:
+        anomaly = dataset.createVariable(
+            "anomaly",
+            "<f4",
+            ("time", "lat", "lon"),
+            compression="zlib",
+            complevel=1,
+            shuffle=True,
+            chunksizes=(length, *grid),
+            fill_value=np.float32(np.nan),
+        )
+        anomaly.setncatts(
+            {
+                "long_name": "standardised anomaly of filtered sea surface temperature",
+                "units": "1",
+                "cell_methods": "area: mean where sea time: mean",
+            }
+        )
+
+    def pack(start: int) -> bytes:
+        size = grid[0] * grid[1]
+        filtered = np.fromfile(scratch, count=length * size, offset=start * size * 8).reshape(-1, *grid)
+        chunk = np.full((length, *grid), np.nan, "<f4")
+        chunk[: len(filtered)] = statistics.standardise(filtered, start)
+        return _deflate(chunk)
+
+    starts = range(0, months, length)
+    with ThreadPoolExecutor(threads) as executor, h5py.File(path, "r+") as file:
+        file["anomaly"].resize(months, axis=0)
+        packed = compute_in_order(executor, (partial(pack, start) for start in starts), ahead=2 * threads)
+        for start, chunk in zip(starts, track(packed, "writing the anomalies", len(starts), "block"), strict=True):
+            file["anomaly"].id.write_direct_chunk((start, 0, 0), chunk)
+
+
+def _deflate(values: np.ndarray) -> bytes:
+    """Return float32 values as HDF5's filters shuffle and deflate store them."""
+    shuffled = values.view(np.uint8).reshape(-1, 4).T.tobytes()
+    # Noise repeats itself only where it is missing: to look for more takes twice as long and packs no better.
+    packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    return packer.compress(shuffled) + packer.flush()
 
 
 def _describe(
@@ -277,7 +533,7 @@ def _describe(
         "training_period": f"{first.year:04d}-{first.month:02d}..{last.year:04d}-{last.month:02d}",
         "training_months": training_months,
         **describe_provenance(
-            {"data": settings.model_dump(mode="json", exclude={"synthetic"}), "history": history, "training": training},
+            {"data": settings.describe_preparation(), "history": history, "training": training},
             inputs,
         ),
     }
@@ -309,6 +565,9 @@ class PreparedRecord:
     """
 
     def __init__(self, path: str | Path) -> None:
+        # Here, so that the workers of a cluster do without it.
+        import torch
+
         dataset = read_netcdf(path)
         self.statistics = dataset.drop_vars("anomaly").drop_dims("time", errors="ignore")
         self.ocean = torch.from_numpy(dataset["ocean"].values.astype(bool))

@@ -1,32 +1,38 @@
 """Opening CF files of monthly sea surface temperature as one lazy record."""
 
 import itertools
-from collections.abc import Sequence
+import logging
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import cf_xarray  # noqa: F401  registers the accessor that finds coordinates by their CF attributes
 import numpy as np
+import scipy
 import scipy.io
 import xarray as xr
 
 from sealiency.config.data import Region
+from sealiency.data.regridding import LARGEST_VALUE, TARGET_LAT, TARGET_LON, build_regridder
 from sealiency.errors import SealiencyError
 
+LOGGER = logging.getLogger(__name__)
 STANDARD_NAMES = ("sea_surface_temperature", "sea_surface_foundation_temperature", "sea_surface_skin_temperature")
 CELSIUS = ("degC", "degree_C", "degrees_C", "deg_C", "celsius", "Celsius", "degree_Celsius", "degrees_celsius", "C")
 KELVIN = ("K", "kelvin", "Kelvin", "degK")
 KELVIN_OFFSET = 273.15
-# NetCDF's default fill, 9.97e36, and 1e20 mark land in files that do not declare it.
-LARGEST_VALUE = 1e10
 EDGE_SLACK = 1e-4
-# Months read at once: about 60 MB of a global 1-degree grid in float64.
+# Months read at once, and as many as make 80 MB in float32 on grids of more than 170,000 cells.
 MONTHS_PER_CHUNK = 120
+VALUES_PER_CHUNK = 20_000_000
 
 
 @dataclass(frozen=True)
 class _File:
     path: str
+    # Of shape (time, lat, lon), as stored; lat and lon are coordinates of it only where they are 1-D.
     values: xr.DataArray
+    lat: np.ndarray
+    lon: np.ndarray
     months: np.ndarray
     calendar: str
 
@@ -43,7 +49,8 @@ def open_record(
     Parameters
     ----------
     paths
-        CF NetCDF files in any order, each with one or many months.
+        CF NetCDF files in any order, each with one or many months, on a grid of latitudes and longitudes or on a
+        curvilinear one (2-D coordinates), which is interpolated to cells of 1 degree centred on half degrees.
     variable
         Name of the variable, or None to find it by its standard name.
     region
@@ -55,7 +62,8 @@ def open_record(
     -------
     xarray.DataArray
         SST in degC, float64 of shape (time, lat, lon), dask-backed; latitudes and longitudes ascend, longitudes run
-        from `region.west`; cells without data are NaN; `time` holds cftime dates of the files' calendar.
+        from `region.west`; cells without data are NaN; `time` holds cftime dates of the files' calendar. The attribute
+        `regridding` is "none", or tells how the values came to the 1-degree grid (see `build_regridder`).
 
     Raises
     ------
@@ -71,11 +79,18 @@ def open_record(
                 f"{file.path}: calendar {file.calendar!r} differs from {first.calendar!r} of {first.path}; "
                 "give files of one calendar"
             )
-        for name in ("lat", "lon"):
-            if not np.array_equal(file.values[name].values, first.values[name].values):
+        for name, ours, theirs in (("lat", file.lat, first.lat), ("lon", file.lon, first.lon)):
+            if not np.array_equal(ours, theirs, equal_nan=True):
                 raise SealiencyError(f"{file.path}: {name} differs from that of {first.path}; give files of one grid")
     _check_months(files)
-    record = xr.concat([crop_region(file.values, region, file.path) for file in files], dim="time", join="override")
+    if first.lat.ndim == 1:
+        parts = [crop_region(file.values, region, file.path) for file in files]
+        regridding = "none"
+    else:
+        parts, regridding = _regrid(files, region)
+    # Converted after the crop, so that what lies outside the region costs no more than its reading.
+    parts = [_to_celsius(part, file.path) for part, file in zip(parts, files, strict=True)]
+    record = xr.concat(parts, dim="time", join="override").assign_attrs(regridding=regridding)
     months = np.concatenate([file.months for file in files])
     keep = np.ones(len(months), dtype=bool)
     for month, key, kept in ((first_month, "first_month", months.__ge__), (last_month, "last_month", months.__le__)):
@@ -134,6 +149,27 @@ def crop_region(values: xr.DataArray, region: Region, path: str, key: str = "dat
     return cut.assign_coords(lat=("lat", kept_lat), lon=("lon", kept_lon))
 
 
+def _regrid(files: list[_File], region: Region) -> tuple[list[xr.DataArray], str]:
+    """Interpolate files of one curvilinear grid to the cells of 1 degree in the region, and say so."""
+    first = files[0]
+    whole = xr.DataArray(np.zeros((180, 360)), {"lat": TARGET_LAT, "lon": TARGET_LON}, ("lat", "lon"))
+    box = crop_region(whole, region, f"{first.path}, regridded to 1 degree")
+    regridder = build_regridder(first.lat, first.lon, box["lat"].values, box["lon"].values, region, first.path)
+    rows, columns = first.lat.shape
+    regridding = f"bilinear from {rows} x {columns} cells to 1 degree (scipy {scipy.__version__})"
+    LOGGER.info("%d file(s) like %s have a curvilinear grid: regridding %s", len(files), first.path, regridding)
+    parts = []
+    for file in files:
+        values = file.values.data.map_blocks(
+            regridder,
+            chunks=(file.values.data.chunks[0], *regridder.shape),
+            meta=np.empty((0, 0, 0)),
+        )
+        coords = {"time": file.values["time"], "lat": box["lat"], "lon": box["lon"]}
+        parts.append(xr.DataArray(values, coords, ("time", "lat", "lon"), file.values.name, file.values.attrs))
+    return parts, regridding
+
+
 def _spacing(centres: np.ndarray) -> float:
     return float(np.median(np.diff(np.sort(centres)))) if len(centres) > 1 else 0.0
 
@@ -155,48 +191,84 @@ def _open_file(path: str, variable: str | None) -> _File:
     decoder = xr.coders.CFDatetimeCoder(use_cftime=True)
     try:
         _check_classic_length(path)
-        dataset = xr.open_dataset(path, engine="netcdf4", decode_times=decoder, chunks={})
+        # Chunks are chosen below, of whole chunks of the file.
+        dataset = xr.open_dataset(path, engine="netcdf4", decode_times=decoder, chunks=None, cache=False)
     except FileNotFoundError:
-        raise SealiencyError(f"{path}: no such file; correct data.files.paths") from None
+        raise SealiencyError(f"{path}: no such file; correct its path or get it again") from None
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise SealiencyError(
             f"{path}: not a readable NetCDF file ({error}); it may be truncated, get it again"
         ) from None
     values = _find_variable(dataset, variable, path)
-    names = {}
-    for axis, key in (("time", "time"), ("lat", "latitude"), ("lon", "longitude")):
-        try:
-            coordinate = values.cf[key]
-        except KeyError:
-            raise SealiencyError(
-                f"{path}: {values.name} has no {key} coordinate with CF attributes (it has {list(values.coords)}); "
-                "add units or standard_name to it"
-            ) from None
-        if coordinate.ndim != 1:
-            raise SealiencyError(
-                f"{path}: {key} {coordinate.name!r} has {coordinate.ndim} dimensions {coordinate.dims}; a grid with one "
-                "latitude a row is needed, so regrid the file first (for CMIP6, take the gr product)"
-            )
-        names[str(coordinate.name)] = axis
-        if coordinate.name != coordinate.dims[0]:
-            values = values.swap_dims({coordinate.dims[0]: coordinate.name})
-    values = values.drop_vars([name for name in values.coords if name not in names])
-    values = values.rename({old: new for old, new in names.items() if old != new})
-    extra = [str(dim) for dim in values.dims if dim not in ("time", "lat", "lon")]
+    time, lat, lon = (_find_coordinate(values, key, path) for key in ("time", "latitude", "longitude"))
+    if time.ndim == 1 and lat.ndim == lon.ndim == 2 and set(lat.dims) == set(lon.dims):
+        lat, lon = _straighten(lat, lon.transpose(*lat.dims))
+    if not (
+        time.ndim == 1
+        and ((lat.ndim == lon.ndim == 1 and lat.dims != lon.dims) or (lat.ndim == 2 and lat.dims == lon.dims))
+    ):
+        raise SealiencyError(
+            f"{path}: time, latitude and longitude have dimensions {time.dims}, {lat.dims} and {lon.dims}; a grid of "
+            "rows and columns is needed, so regrid the file first (for CMIP6, take the gr product)"
+        )
+    dims = [*time.dims, *dict.fromkeys((*lat.dims, *lon.dims))]
+    extra = [str(dim) for dim in values.dims if dim not in dims]
     if any(values.sizes[dim] > 1 for dim in extra):
         raise SealiencyError(f"{path}: {values.name} has dimensions {values.dims}; select one level of {extra} first")
-    values = values.squeeze(extra, drop=True).transpose("time", "lat", "lon")
-    time = values["time"].values
-    if not len(time):
+    if not time.size:
         raise SealiencyError(f"{path}: holds no month; leave it out or get it again")
-    if not hasattr(time[0], "calendar"):
+    dates = time.values
+    if not hasattr(dates[0], "calendar"):
         raise SealiencyError(f"{path}: time has no units such as 'days since 1850-01-01'; add them")
-    time = _middle_of_bounds(dataset, time)
-    values = values.assign_coords(time=("time", time))
-    months = np.array([date.year * 12 + date.month - 1 for date in time])
-    chunk = min(MONTHS_PER_CHUNK, values.sizes["time"])
-    values = _to_celsius(values, path).chunk(time=chunk, lat=-1, lon=-1)
-    return _File(path=path, values=values, months=months, calendar=str(time[0].calendar))
+    dates = _middle_of_bounds(dataset, dates)
+    values = values.isel({dim: 0 for dim in extra})
+    whole = {dim: _count_months(values, dim) if dim in time.dims else -1 for dim in values.dims}
+    values = values.chunk(whole).transpose(*dims)
+    coords: dict[str, tuple[str, np.ndarray]] = {"time": ("time", dates)}
+    if lat.ndim == 1:
+        coords |= {"lat": ("lat", lat.values), "lon": ("lon", lon.values)}
+    return _File(
+        path=path,
+        values=xr.DataArray(values.data, coords, ("time", "lat", "lon"), values.name, values.attrs),
+        lat=lat.values,
+        lon=lon.values,
+        months=np.array([date.year * 12 + date.month - 1 for date in dates]),
+        calendar=str(dates[0].calendar),
+    )
+
+
+def _find_coordinate(values: xr.DataArray, key: str, path: str) -> xr.DataArray:
+    try:
+        return values.cf[key]
+    except KeyError:
+        found = [values[name] for name in values.cf.coordinates.get(key, [])]
+    if not found:
+        raise SealiencyError(
+            f"{path}: {values.name} has no {key} coordinate with CF attributes (it has {list(values.coords)}); "
+            "add units or standard_name to it"
+        )
+    # A curvilinear grid may count its cells in degrees as well; its places have two dimensions.
+    return max(found, key=lambda coordinate: coordinate.ndim)
+
+
+def _straighten(lat: xr.DataArray, lon: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return 1-D coordinates where every row has one latitude and every column one longitude, missing ones apart."""
+    for rows, columns in (lat.dims, lat.dims[::-1]):
+        known = (abs(lat) <= 90) & (abs(lon) < LARGEST_VALUE)
+        row, column = known.argmax(str(columns)), known.argmax(str(rows))
+        lat_1d, lon_1d = lat.isel({columns: row}), lon.isel({rows: column})
+        away = np.maximum(abs(lat - lat_1d), abs((lon - lon_1d + 180) % 360 - 180))
+        placed = known.any(str(columns)).all() and known.any(str(rows)).all()
+        if placed and not (known & (away > EDGE_SLACK)).any():
+            return lat_1d, lon_1d
+    return lat, lon
+
+
+def _count_months(values: xr.DataArray, time: Hashable) -> int:
+    """Return the months of a chunk: whole chunks of the file, as its chunks are decompressed whole."""
+    wanted = max(1, min(MONTHS_PER_CHUNK, VALUES_PER_CHUNK * values.sizes[time] // max(1, values.size)))
+    stored = values.encoding.get("preferred_chunks", {}).get(time, 1)
+    return max(stored, wanted // stored * stored)
 
 
 def _middle_of_bounds(dataset: xr.Dataset, time: np.ndarray) -> np.ndarray:
@@ -207,9 +279,9 @@ def _middle_of_bounds(dataset: xr.Dataset, time: np.ndarray) -> np.ndarray:
         "time_bound",
         *(v.attrs.get("bounds", "") for v in dataset.coords.values()),
     ):
-        if name in dataset.variables:
+        if name in dataset.variables and dataset[name].shape == (len(time), 2):
             bounds = dataset[name].values
-            if bounds.shape == (len(time), 2) and hasattr(bounds[0, 0], "calendar"):
+            if hasattr(bounds[0, 0], "calendar"):
                 return bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) / 2
     return time
 
@@ -218,21 +290,21 @@ def _find_variable(dataset: xr.Dataset, variable: str | None, path: str) -> xr.D
     if variable is not None:
         if variable not in dataset.data_vars:
             raise SealiencyError(
-                f"{path}: data.files.variable = {variable!r} is not in the file, which holds "
-                f"{sorted(map(str, dataset.data_vars))}; name one of them"
+                f"{path}: variable {variable!r} is not in the file, which holds {sorted(map(str, dataset.data_vars))}; "
+                "name one of them, or take another file"
             )
         standard_name = dataset[variable].attrs.get("standard_name")
         if standard_name is not None and standard_name not in STANDARD_NAMES:
             raise SealiencyError(
-                f"{path}: data.files.variable = {variable!r} has the standard name {standard_name!r}, which is no sea "
-                f"surface temperature; name another of {sorted(map(str, dataset.data_vars))}"
+                f"{path}: variable {variable!r} has the standard name {standard_name!r}, which is no sea surface "
+                f"temperature; name another of {sorted(map(str, dataset.data_vars))}"
             )
         return dataset[variable]
     found = [name for name, values in dataset.data_vars.items() if values.attrs.get("standard_name") in STANDARD_NAMES]
     if len(found) != 1:
         raise SealiencyError(
             f"{path}: {len(found)} variables have a standard name of sea surface temperature "
-            f"(the file holds {sorted(map(str, dataset.data_vars))}); name yours in data.files.variable"
+            f"(the file holds {sorted(map(str, dataset.data_vars))}); name yours in the configuration"
         )
     return dataset[found[0]]
 
@@ -246,7 +318,7 @@ def _to_celsius(values: xr.DataArray, path: str) -> xr.DataArray:
     else:
         raise SealiencyError(
             f"{path}: {values.name} has units {units!r}, which is no temperature in degC or K; choose another "
-            "variable in data.files.variable or correct the units"
+            "variable or correct the units"
         )
     converted = converted.where(np.abs(converted) < LARGEST_VALUE)
     converted.attrs = {
