@@ -155,7 +155,7 @@ def test_copies_of_cells_fill_each_other():
         np.testing.assert_allclose(regridded, expected, atol=2 * FLAT)
 
 
-@pytest.mark.parametrize("unknown", [np.nan, 9.969209968386869e36, 1e20, 0])
+@pytest.mark.parametrize("unknown", [np.nan, 9.969209968386869e36, 0])
 def test_land_without_coordinates_poisons_nothing(unknown):
     lat, lon = make_grid(1)
     # A continent of 20 degrees around 20 N, 30 W.

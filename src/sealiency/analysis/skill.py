@@ -130,7 +130,7 @@ def _fit_ridge(windows: SampleWindows, training: range, ocean: np.ndarray) -> Ca
 
     def design(samples: range, pixels: slice) -> np.ndarray:
         # Shape (pixel, sample, lag).
-        steps = np.asarray(samples)[:, None] + windows.lags.numpy()
+        steps = np.asarray(samples)[:, None] + windows.lags
         return history[:, pixels][steps].transpose(2, 0, 1).astype(np.float64)
 
     def targets(samples: range, pixels: slice) -> np.ndarray:

@@ -60,10 +60,10 @@ def open_cluster(address: str | None, workers: int) -> Iterator["Client"]:
                     memory_limit=None,
                     silence_logs=logging.CRITICAL,
                 )
-            client = Client(stack.enter_context(cluster))
+            client = Client(stack.enter_context(cluster), set_as_default=False)
         else:
             try:
-                client = Client(address, timeout=SECONDS_TO_ANSWER)
+                client = Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise SealiencyError(
                     f"{place}: no Dask scheduler answers there ({error}); correct the address, start the scheduler, or "

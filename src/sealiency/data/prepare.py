@@ -106,9 +106,9 @@ def prepare_record(
         scratch = Path(folder) / "filtered.f8"
         first = {"centred_mean": settings.filter_width // 2, "trailing_mean": settings.filter_width - 1, "none": 0}
         time = record["time"].isel(time=slice(first[settings.filter], None))[: months - settings.filter_width + 1]
-        sums = _TrainingSums(time, settings, training_months, record.shape[1:])
-        ocean = _filter_record(executor, record, paths, settings, sums, scratch)
-        statistics = sums.fit(ocean.values, trend=settings.trend == "linear")
+        sums = _TrainingSums(time, settings, training_months)
+        ocean, kept = _filter_record(executor, record, paths, settings, sums, scratch)
+        statistics = sums.fit(ocean.values, kept, trend=settings.trend == "linear")
         prepared = _describe_statistics(statistics, ocean, time)
         prepared.attrs = _describe(settings, history, training, prepared, inputs)
         prepared.attrs["regridding"] = record.attrs["regridding"]
@@ -216,17 +216,25 @@ def _filter_record(
     settings: Data,
     sums: "_TrainingSums",
     scratch: Path,
-) -> xr.DataArray:
-    """Write filtered SST to the scratch file as float64 of shape (time, lat, lon), degC, and return the ocean mask."""
+) -> tuple[xr.DataArray, np.ndarray]:
+    """Write filtered SST to the scratch file as float64 of shape (time, kept cell), degC.
+
+    Returns the ocean mask and the mask of kept cells, both of shape (lat, lon): a cell without data in the first block
+    is land whatever follows, and is not carried on.
+    """
+    kept = np.zeros(record.shape[1:], bool)
     always, somewhere = np.ones(record.shape[1:], bool), np.zeros(record.shape[1:], bool)
     coldest, warmest = np.inf, -np.inf
-    carried = np.empty((0, *record.shape[1:]))
+    carried: np.ndarray | None = None
     with open(scratch, "wb") as stream:
         for block in _read_blocks(executor, record, paths, settings):
             always &= block.always
             somewhere |= block.somewhere
             coldest, warmest = min(coldest, block.coldest), max(warmest, block.warmest)
-            joined = np.concatenate([carried, block.values])
+            if carried is None:
+                kept = block.always
+                carried = np.empty((0, np.count_nonzero(kept)))
+            joined = np.concatenate([carried, block.values[:, kept]])
             means = _average(joined, settings.filter_width)
             carried = joined[len(means) :]
             sums.add(means)
@@ -252,7 +260,7 @@ def _filter_record(
         int(ocean.sum()),
         int((somewhere & ~always).sum()),
     )
-    return ocean
+    return ocean, kept
 
 
 def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
@@ -305,10 +313,12 @@ class _Statistics:
 
     Attributes
     ----------
+    kept : ndarray
+        Mask of the cells below, of shape (lat, lon); some may be land.
     climatology : ndarray
-        Of shape (1 or 12, lat, lon), degC, NaN on land.
+        Of shape (1 or 12, kept cell), degC, NaN on land.
     trend : ndarray or None
-        Of shape (lat, lon), degC per month, NaN on land.
+        Of shape (kept cell,), degC per month, NaN on land.
     scale : float
         degC of one standardised unit.
     calendar : ndarray
@@ -317,6 +327,7 @@ class _Statistics:
         Months since the middle of the training period, of shape (time,).
     """
 
+    kept: np.ndarray
     climatology: np.ndarray
     trend: np.ndarray | None
     scale: float
@@ -324,13 +335,19 @@ class _Statistics:
     elapsed: np.ndarray
 
     def standardise(self, filtered: np.ndarray, start: int) -> np.ndarray:
-        """Return standardised anomalies, float32, of filtered SST of shape (time, lat, lon) from month `start` on."""
+        """Return standardised anomalies, float32, of filtered SST of shape (time, kept cell) from month `start` on."""
         months = slice(start, start + len(filtered))
         anomaly = filtered - self.climatology[self.calendar[months]]
         if self.trend is not None:
-            anomaly -= self.trend * self.elapsed[months, None, None]
+            anomaly -= self.trend * self.elapsed[months, None]
         anomaly /= self.scale
         return anomaly.astype(np.float32)
+
+    def place(self, values: np.ndarray) -> np.ndarray:
+        """Return values of shape (..., kept cell) on the grid, (..., lat, lon), NaN elsewhere."""
+        field = np.full((*values.shape[:-1], *self.kept.shape), np.nan, values.dtype)
+        field[..., self.kept] = values
+        return field
 
 
 class _TrainingSums:
@@ -348,8 +365,6 @@ class _TrainingSums:
         Preparation settings.
     training_months
         How many of them, from the first on, are training months.
-    grid
-        Rows and columns.
 
     Raises
     ------
@@ -357,7 +372,7 @@ class _TrainingSums:
         If the training months lack a calendar month that a mean is asked for.
     """
 
-    def __init__(self, time: xr.DataArray, settings: Data, training_months: int, grid: tuple[int, ...]) -> None:
+    def __init__(self, time: xr.DataArray, settings: Data, training_months: int) -> None:
         self.means = 12 if settings.climatology == "monthly" else 1
         self.calendar = np.array([(date.month - 1) % self.means for date in time.values])
         if training_months < self.means:
@@ -373,41 +388,41 @@ class _TrainingSums:
         self.mean_elapsed = np.bincount(training, self.elapsed[:training_months]) / self.counts
         self.deviation = self.elapsed[:training_months] - self.mean_elapsed[training]
         self.added = 0
-        self.first = np.zeros(grid)
-        self.sums = np.zeros((self.means, *grid))
-        self.squares, self.products = np.zeros(grid), np.zeros(grid)
 
     def add(self, filtered: np.ndarray) -> None:
-        """Add the next months, of shape (time, lat, lon), degC; those after the training months are passed over."""
+        """Add the next months, of shape (time, cell), degC; those after the training months are passed over."""
         start = self.added
         self.added = min(start + len(filtered), self.training_months)
         if start == self.added:
             return
         if start == 0:
             self.first = filtered[0].copy()
+            self.sums = np.zeros((self.means, len(self.first)))
+            self.squares, self.products = np.zeros_like(self.first), np.zeros_like(self.first)
         difference = filtered[: self.added - start] - self.first
         for number in range(self.means):
             same = difference[(number - self.calendar[start]) % self.means :: self.means]
             self.sums[number] += same.sum(axis=0)
-        self.squares += np.einsum("tyx,tyx->yx", difference, difference)
-        self.products += np.einsum("t,tyx->yx", self.deviation[start : self.added], difference)
+        self.squares += np.einsum("tc,tc->c", difference, difference)
+        self.products += np.einsum("t,tc->c", self.deviation[start : self.added], difference)
 
-    def fit(self, ocean: np.ndarray, trend: bool) -> _Statistics:
-        """Return the statistics over the ocean, a mask of shape (lat, lon), with a linear trend or without.
+    def fit(self, ocean: np.ndarray, kept: np.ndarray, trend: bool) -> _Statistics:
+        """Return the statistics of the kept cells over the ocean, masks of shape (lat, lon), with a trend or without.
 
         Raises
         ------
         SealiencyError
             If nothing varies.
         """
-        counts = self.counts[:, None, None]
+        ocean = ocean[kept]
+        counts = self.counts[:, None]
         climatology = np.where(ocean, self.first + self.sums / counts, np.nan)
         rest = self.squares - (self.sums**2 / counts).sum(axis=0)
         slope = None
         if trend:
             spread = (self.deviation**2).sum()
             slope = np.where(ocean, self.products / spread, np.nan)
-            climatology -= slope * self.mean_elapsed[:, None, None]
+            climatology -= slope * self.mean_elapsed[:, None]
             rest -= self.products**2 / spread
         # Where the fit explains everything, no more than the rounding of the sums is left.
         if not rest[ocean].sum() > 1e-12 * self.squares[ocean].sum():
@@ -415,7 +430,7 @@ class _TrainingSums:
                 "the training months of data.region hold one constant value; choose another region or file"
             )
         scale = float(rest[ocean].mean() / self.training_months) ** 0.5
-        return _Statistics(climatology, slope, scale, self.calendar, self.elapsed)
+        return _Statistics(kept, climatology, slope, scale, self.calendar, self.elapsed)
 
 
 def _describe_statistics(statistics: _Statistics, ocean: xr.DataArray, time: xr.DataArray) -> xr.Dataset:
@@ -423,7 +438,7 @@ def _describe_statistics(statistics: _Statistics, ocean: xr.DataArray, time: xr.
     axes = {"time": time, "lat": ocean["lat"], "lon": ocean["lon"]}
     prepared = xr.Dataset(coords={name: (name, axis.values) for name, axis in axes.items()})
     if statistics.trend is not None:
-        prepared["trend"] = ("lat", "lon"), statistics.trend
+        prepared["trend"] = ("lat", "lon"), statistics.place(statistics.trend)
         prepared["trend"].attrs = {"long_name": "linear trend of the training months", "units": "degC month-1"}
         prepared["trend_reference"] = xr.DataArray(
             -statistics.elapsed[0],
@@ -438,9 +453,9 @@ def _describe_statistics(statistics: _Statistics, ocean: xr.DataArray, time: xr.
     monthly = len(statistics.climatology) > 1
     if monthly:
         prepared["month"] = ("month", np.arange(1, 13))
-        prepared["climatology"] = ("month", "lat", "lon"), statistics.climatology
+        prepared["climatology"] = ("month", "lat", "lon"), statistics.place(statistics.climatology)
     else:
-        prepared["climatology"] = ("lat", "lon"), statistics.climatology[0]
+        prepared["climatology"] = ("lat", "lon"), statistics.place(statistics.climatology[0])
     prepared["climatology"].attrs = {
         "cell_methods": "time: mean within years time: mean over years" if monthly else "time: mean",
         "long_name": "mean filtered sea surface temperature of the training months",
@@ -474,7 +489,7 @@ def _encode_time(time: xr.DataArray) -> dict[str, str]:
 
 def _write_anomaly(path: Path, statistics: _Statistics, scratch: Path, threads: int) -> None:
     """Add the anomalies to a file that has the rest, compressed by several threads: HDF5 itself would use one."""
-    months, grid = len(statistics.calendar), statistics.climatology.shape[1:]
+    months, grid = len(statistics.calendar), statistics.kept.shape
     length = min(_count_months(grid[0] * grid[1]), months)
     with netCDF4.Dataset(path, "a") as dataset:
         anomaly = dataset.createVariable(
@@ -496,10 +511,10 @@ def _write_anomaly(path: Path, statistics: _Statistics, scratch: Path, threads: 
         )
 
     def pack(start: int) -> bytes:
-        size = grid[0] * grid[1]
-        filtered = np.fromfile(scratch, count=length * size, offset=start * size * 8).reshape(-1, *grid)
+        size = np.count_nonzero(statistics.kept)
+        filtered = np.fromfile(scratch, count=length * size, offset=start * size * 8).reshape(-1, size)
         chunk = np.full((length, *grid), np.nan, "<f4")
-        chunk[: len(filtered)] = statistics.standardise(filtered, start)
+        chunk[: len(filtered)] = statistics.place(statistics.standardise(filtered, start))
         return _deflate(chunk)
 
     starts = range(0, months, length)

@@ -29,7 +29,7 @@ VALUES_PER_CHUNK = 20_000_000
 @dataclass(frozen=True)
 class _File:
     path: str
-    # Of shape (time, lat, lon), as stored; lat and lon are coordinates of it only where they are 1-D.
+    # Of shape (time, lat, lon), as stored; cut to the region where lat and lon are 1-D, whole where they are 2-D.
     values: xr.DataArray
     lat: np.ndarray
     lon: np.ndarray
@@ -71,7 +71,7 @@ def open_record(
         If a file cannot be read, holds another variable or unit, lacks a month or repeats one, or does not cover the
         region.
     """
-    files = sorted((_open_file(path, variable) for path in paths), key=lambda file: file.months[0])
+    files = sorted((_open_file(path, variable, region) for path in paths), key=lambda file: file.months[0])
     first = files[0]
     for file in files[1:]:
         if file.calendar != first.calendar:
@@ -84,7 +84,7 @@ def open_record(
                 raise SealiencyError(f"{file.path}: {name} differs from that of {first.path}; give files of one grid")
     _check_months(files)
     if first.lat.ndim == 1:
-        parts = [crop_region(file.values, region, file.path) for file in files]
+        parts = [file.values for file in files]
         regridding = "none"
     else:
         parts, regridding = _regrid(files, region)
@@ -124,7 +124,15 @@ def crop_region(values: xr.DataArray, region: Region, path: str, key: str = "dat
     SealiencyError
         If the region reaches outside the grid.
     """
-    file_lat, file_lon = (values[name].values.astype(np.float64) for name in ("lat", "lon"))
+    rows, columns, lat, lon = _find_cells(values["lat"].values, values["lon"].values, region, path, key)
+    return values.isel(lat=rows, lon=columns).assign_coords(lat=("lat", lat), lon=("lon", lon))
+
+
+def _find_cells(
+    file_lat: np.ndarray, file_lon: np.ndarray, region: Region, path: str, key: str = "data.region"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, columns, latitudes and longitudes of a region's cells; see `crop_region`."""
+    file_lat, file_lon = file_lat.astype(np.float64), file_lon.astype(np.float64)
     # Whole turns are added, never a remainder taken: the rest of a float32 centre would change in its last digits.
     lon = file_lon - 360 * np.floor((file_lon - region.west + EDGE_SLACK) / 360)
     columns = np.argsort(lon, kind="stable")
@@ -145,8 +153,7 @@ def crop_region(values: xr.DataArray, region: Region, path: str, key: str = "dat
                 f"{path}: {key} asks for {name} {low:g}..{high:g}, but the grid covers {whole.min():g}.."
                 f"{whole.max():g}; choose a region inside"
             )
-    cut = values.isel(lat=rows, lon=columns)
-    return cut.assign_coords(lat=("lat", kept_lat), lon=("lon", kept_lon))
+    return rows, columns, kept_lat, kept_lon
 
 
 def _regrid(files: list[_File], region: Region) -> tuple[list[xr.DataArray], str]:
@@ -187,7 +194,7 @@ def _check_classic_length(path: str) -> None:
         scipy.io.netcdf_file(path, "r", mmap=True)
 
 
-def _open_file(path: str, variable: str | None) -> _File:
+def _open_file(path: str, variable: str | None, region: Region) -> _File:
     decoder = xr.coders.CFDatetimeCoder(use_cftime=True)
     try:
         _check_classic_length(path)
@@ -223,10 +230,16 @@ def _open_file(path: str, variable: str | None) -> _File:
     dates = _middle_of_bounds(dataset, dates)
     values = values.isel({dim: 0 for dim in extra})
     whole = {dim: _count_months(values, dim) if dim in time.dims else -1 for dim in values.dims}
-    values = values.chunk(whole).transpose(*dims)
     coords: dict[str, tuple[str, np.ndarray]] = {"time": ("time", dates)}
     if lat.ndim == 1:
-        coords |= {"lat": ("lat", lat.values), "lon": ("lon", lon.values)}
+        rows, columns, kept_lat, kept_lon = _find_cells(lat.values, lon.values, region, path)
+        coords |= {"lat": ("lat", kept_lat), "lon": ("lon", kept_lon)}
+        # Rows are cut before the chunks are made, so that no other is read; columns may wrap, and are cut after.
+        values = values.isel({lat.dims[0]: slice(rows.min(), rows.max() + 1)}).chunk(whole)
+        values = values.isel({lat.dims[0]: rows - rows.min(), lon.dims[0]: columns})
+    else:
+        values = values.chunk(whole)
+    values = values.transpose(*dims)
     return _File(
         path=path,
         values=xr.DataArray(values.data, coords, ("time", "lat", "lon"), values.name, values.attrs),

@@ -1,13 +1,16 @@
 """Samples: which months are read, which month is forecast, and which period a sample belongs to."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sealiency.config.data import Samples
 from sealiency.errors import SealiencyError
+
+if TYPE_CHECKING:
+    # The processes that read files need no PyTorch, which takes a second and 170 MB each.
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -107,19 +110,19 @@ class SampleWindows:
         Months of input.
     """
 
-    def __init__(self, anomaly: Tensor, lead: int, history: int) -> None:
+    def __init__(self, anomaly: "Tensor", lead: int, history: int) -> None:
         self.anomaly = anomaly
         self.lead = lead
-        self.lags = torch.arange(-history, 0)
+        self.lags = np.arange(-history, 0)
 
-    def inputs(self, samples: list[int] | range) -> Tensor:
+    def inputs(self, samples: list[int] | range) -> "Tensor":
         """Return inputs of shape (sample, history, lat, lon), oldest month first."""
-        return self.anomaly[torch.as_tensor(list(samples))[:, None] + self.lags]
+        return self.anomaly[np.asarray(samples)[:, None] + self.lags]
 
-    def targets(self, samples: list[int] | range) -> Tensor:
+    def targets(self, samples: list[int] | range) -> "Tensor":
         """Return targets of shape (sample, lat, lon)."""
-        return self.anomaly[torch.as_tensor(list(samples)) + self.lead - 1]
+        return self.anomaly[np.asarray(samples) + self.lead - 1]
 
-    def persistence(self, samples: list[int] | range) -> Tensor:
+    def persistence(self, samples: list[int] | range) -> "Tensor":
         """Return the last input month, of shape (sample, lat, lon)."""
-        return self.anomaly[torch.as_tensor(list(samples)) - 1]
+        return self.anomaly[np.asarray(samples) - 1]
