@@ -16,7 +16,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not workflow"
+	$(BIN)/python -m pytest -m "not workflow and not esgf"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ include: "workflow/rules/simulate.smk"
 
 if CONFIG.data.source == "esgf":
 
+    include: "workflow/rules/manifest.smk"
     include: "workflow/rules/fetch.smk"
 
 

@@ -1,42 +1,5 @@
 """The data set of the CMIP6 archive: resolved once into a pinned manifest, each file fetched and verified."""
 
-from sealiency.esgf.manifest import name_manifest, read_manifest
-
-ESGF = CONFIG.data.esgf
-MANIFEST = str(name_manifest(ESGF))
-# A manifest that is there is pinned: no rule makes it, so nothing asks the index again, whatever else changes.
-PINNED = Path(MANIFEST).exists()
-
-
-def select_files():
-    """Return the files of the manifest that hold the months of the run, after the manifest is made."""
-    if not PINNED:
-        checkpoints.resolve_dataset.get()
-    return checked(checked(read_manifest, ESGF).select, CONFIG.data.first_month, CONFIG.data.last_month)
-
-
-if PINNED:
-    # What is wrong with it is told before anything runs.
-    select_files()
-
-
-def fetched_files(wildcards):
-    """Return the links to the verified files."""
-    return [f"{RUN}/fetch_file/{file.name}" for file in select_files()]
-
-
-def pinned_checksums(wildcards):
-    """Return the SHA-256 of each file by name."""
-    return {file.name: file.checksum for file in select_files()}
-
-
-def pinned_version(wildcards):
-    """Return the identifier of the data set with its version."""
-    select_files()
-    manifest = read_manifest(ESGF)
-    return f"{manifest.dataset}.{manifest.version}"
-
-
 if not PINNED:
 
     checkpoint resolve_dataset:
@@ -81,12 +44,16 @@ rule fetch_file:
 rule fetch_dataset:
     input:
         fetched_files,
+    log:
+        f"{RUN}/logs/fetch_dataset.log",
     # Last and alone: it takes away what the preparation, if that is asked for as well, reads.
     priority: -100
     localrule: True
+    conda:
+        "../../envs/cpu.yaml"
     threads: workflow.cores or 1
     message:
         "every file of {ESGF.facets.dataset} that the run needs is there and verified"
     # Snakemake keeps temporary files that a target asks for; without them the next run verifies anew.
     shell:
-        "rm -f {input}"
+        "rm -f {input} 2> {log}"
