@@ -43,13 +43,16 @@ class ArchivedFile(Section):
 
     @property
     def months(self) -> range:
-        """Months in the file by its name, as 12 * year + month - 1."""
-        first_year, first, last_year, last = map(int, _MONTHS.search(self.name).groups())  # type: ignore[union-attr]
+        """Months in the file by its name, as 12 * year + month - 1; none if the name tells none."""
+        match = _MONTHS.search(self.name)
+        if match is None:
+            return range(0)
+        first_year, first, last_year, last = map(int, match.groups())
         return range(first_year * 12 + first - 1, last_year * 12 + last)
 
     @model_validator(mode="after")
     def _check_name(self) -> Self:
-        if not _MONTHS.search(self.name) or not self.months:
+        if not self.months:
             raise ValueError(f"{self.name} does not end with its first and last month, as in _000101-009912.nc")
         return self
 
