@@ -8,11 +8,16 @@ MANIFEST = str(name_manifest(ESGF))
 PINNED = Path(MANIFEST).exists()
 
 
-def select_files():
-    """Return the files of the manifest that hold the months of the run, after the manifest is made."""
+def pinned_manifest():
+    """Return the manifest, after it is made."""
     if not PINNED:
         checkpoints.resolve_dataset.get()
-    return checked(checked(read_manifest, ESGF).select, CONFIG.data.first_month, CONFIG.data.last_month)
+    return checked(read_manifest, ESGF)
+
+
+def select_files():
+    """Return the files of the manifest that hold the months of the run."""
+    return checked(pinned_manifest().select, CONFIG.data.first_month, CONFIG.data.last_month)
 
 
 if PINNED:
@@ -32,6 +37,5 @@ def pinned_checksums(wildcards):
 
 def pinned_version(wildcards):
     """Return the identifier of the data set with its version."""
-    select_files()
-    manifest = read_manifest(ESGF)
+    manifest = pinned_manifest()
     return f"{manifest.dataset}.{manifest.version}"

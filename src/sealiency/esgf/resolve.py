@@ -98,7 +98,7 @@ def check_manifest(settings: Esgf) -> list[str]:
         elif name not in before:
             changes.append(f"{name} is new in the index")
         else:
-            for key in ("size", "checksum_type", "checksum"):
+            for key in ("size", "checksum"):
                 old, new = getattr(before[name], key), getattr(after[name], key)
                 if old != new:
                     changes.append(f"{name}: {key} is now {new}, pinned {old}")
