@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 import netCDF4
 import psutil
 from centuries import write_centuries
+from machine import name_processor
 
 HISTORY = 36
 TRAINING_SHARE = 0.6
@@ -115,16 +115,9 @@ def measure(months: int, rounds: int, workers: int, folder: Path) -> dict[str, A
         "prepare_process_seconds": middle("prepare", "process_seconds"),
         "peak_memory_gib": max(run["prepare"]["peak_memory_gib"] for run in runs),
         "workers": workers,
-        "device": _name_device(),
+        "device": name_processor(),
         "rounds": runs,
     }
-
-
-def _name_device() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,12 +1,14 @@
 """The `sealiency` command."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sealiency import __version__
+from sealiency.attribution.planning import plan_shards
 from sealiency.config.document import generate_documents
 from sealiency.config.run import read_configuration
 from sealiency.errors import SealiencyError
@@ -24,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     validate.add_argument("files", nargs="+", type=Path)
     document = commands.add_parser("document", help="write config/default.yaml, its schema and docs/configuration.md")
     document.add_argument("--root", type=Path, default=Path(), help="top folder of the checkout")
+    plan = commands.add_parser("plan", help="print how the attribution is divided into jobs, and what they will need")
+    plan.add_argument("file", type=Path, help="configuration file")
+    calibrate = commands.add_parser("calibrate", help="measure the speed of attribution on this machine, for the plan")
+    calibrate.add_argument("file", type=Path, help="configuration file of a run whose record is prepared")
+    calibrate.add_argument("--output", type=Path, required=True, help="file to write, for attribution.calibration")
     esgf = commands.add_parser("esgf", help="the CMIP6 archive").add_subparsers(dest="action", required=True)
     resolve = esgf.add_parser("resolve", help="pin the data set of a configuration in its manifest")
     resolve.add_argument("file", type=Path, help="configuration file with data.esgf")
@@ -31,15 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     either.add_argument("--check", action="store_true", help="report what the index says that the manifest does not")
     either.add_argument("--replace", action="store_true", help="replace a manifest that is there")
     options = parser.parse_args(arguments)
-    if options.command == "esgf":
-        return _resolve(options.file, options.check, options.replace)
-    if options.command == "document":
-        for path, text in generate_documents(options.root).items():
-            with write_whole(path) as partial:
-                partial.write_text(text, encoding="utf-8")
-        return 0
+    try:
+        match options.command:
+            case "validate":
+                return _validate(options.files)
+            case "document":
+                for path, text in generate_documents(options.root).items():
+                    _write(path, text)
+                return 0
+            case "plan":
+                print(plan_shards(read_configuration(options.file)).describe())
+                return 0
+            case "calibrate":
+                return _calibrate(options.file, options.output)
+            case _:
+                return _resolve(options.file, options.check, options.replace)
+    except SealiencyError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _validate(files: Sequence[Path]) -> int:
     status = 0
-    for path in options.files:
+    for path in files:
         try:
             read_configuration(path)
         except SealiencyError as error:
@@ -50,21 +71,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _calibrate(file: Path, output: Path) -> int:
+    configuration = read_configuration(file)
+    # Here, because PyTorch takes seconds that the other commands do without.
+    from sealiency.attribution.calibration import calibrate
+
+    measured = calibrate(configuration)
+    _write(output, json.dumps(measured, indent=1) + "\n")
+    print(f"{output}: {measured['rows_per_second']:,.3g} rows a second on {measured['device']}")
+    return 0
+
+
 def _resolve(file: Path, check: bool, replace: bool) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        settings = read_configuration(file).data.esgf
-        if settings is None:
-            raise SealiencyError(f"{file}: data.esgf is missing; name the data set in data.esgf.facets")
-        if not check:
-            print(resolve_dataset(settings, replace).describe())
-            return 0
-        changes = check_manifest(settings)
-    except SealiencyError as error:
-        print(error, file=sys.stderr)
-        return 1
+    settings = read_configuration(file).data.esgf
+    if settings is None:
+        raise SealiencyError(f"{file}: data.esgf is missing; name the data set in data.esgf.facets")
+    if not check:
+        print(resolve_dataset(settings, replace).describe())
+        return 0
+    changes = check_manifest(settings)
     print("\n".join(changes) or f"{name_manifest(settings)}: as the index says")
     return 1 if changes else 0
+
+
+def _write(path: Path, text: str) -> None:
+    with write_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

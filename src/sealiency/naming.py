@@ -52,9 +52,9 @@ def split_years(settings: SyntheticWorld) -> list[tuple[int, int]]:
 
 
 def name_blocks(settings: Attribution) -> list[str]:
-    """Return the names of all blocks: the listed pixels' own, or numbers for `all` pixels."""
+    """Return the names of all blocks: the listed pixels' own, or numbers for `all` pixels (their count is no `auto` here)."""
     if settings.pixels == "all":
-        return [f"{number:04d}" for number in range(settings.pixel_blocks)]
+        return [f"{number:04d}" for number in range(int(settings.pixel_blocks))]
     return [pixel.name for pixel in settings.pixels]
 
 

@@ -9,6 +9,7 @@ from sealiency.analysis.ablation import ablate_region
 from sealiency.analysis.instance import choose_validation_sample, explain_instance
 from sealiency.analysis.plan import plan_run
 from sealiency.attribution.methods import METHODS
+from sealiency.attribution.planning import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Region
 from sealiency.data.prepare import PreparedRecord
@@ -117,9 +118,10 @@ def test_plan_refuses_a_box_outside_the_region_before_any_work(record):
             record,
             leads=[LEAD],
             samples=SAMPLES,
-            attribution=Attribution(pixels=[Pixel(name="p", row=4, column=4)]),
+            attribution=Attribution(pixels=[Pixel(name="p", row=4, column=4)], pixel_blocks=1, sample_chunks=1),
             instance=Instance(compared=COMPARED),
             ablation=Ablation(region=Region(south=50, north=55, west=-46, east=-43)),
+            planned=Grid(8, 10, 77),
         )
 
 
@@ -143,7 +145,7 @@ def test_analyses_refuse_a_sample_that_does_not_exist(emulator, record, split):
 @pytest.fixture
 def instance(emulator, record, split):
     settings = Instance(sample=3, compared=COMPARED, methods=list(METHODS))
-    attribution = Attribution(pixels=[COMPARED], batch_size=2, device="cpu", precision="float64", integration_steps=32)
+    attribution = Attribution(pixels=[COMPARED], device="cpu", precision="float64", integration_steps=32)
     return explain_instance(emulator, record, split, settings, attribution)
 
 

@@ -45,7 +45,7 @@ FACETS = {
     [
         ({"trainning": 3}, "trainning", "3", "did you mean `training`?"),
         ({"data": {"regoin": 3}}, "data.regoin", "3", "did you mean `region`?"),
-        ({"attribution": {"batchsize": 8}}, "attribution.batchsize", "8", "did you mean `batch_size`?"),
+        ({"training": {"batchsize": 8}}, "training.batchsize", "8", "did you mean `batch_size`?"),
         ({"run": {"xyzzy": 1}}, "run.xyzzy", "1", "remove it"),
     ],
 )
@@ -87,8 +87,24 @@ def test_unknown_key_is_named_with_the_one_that_is_meant(settings, key, value, m
         ({"ablation": {"months": [-37]}}, "ablation.months", "before the earliest input month -36"),
         ({"ablation": {"months": [0]}}, "ablation.months", "less than or equal to -1"),
         ({"attribution": {"samples": 1281}}, "attribution.samples", "exceeds samples.training (1280)"),
-        ({"attribution": {"sample_chunks": 1281}}, "attribution.sample_chunks", "exceeds samples.training (1280)"),
-        ({"attribution": {"samples": 3, "sample_chunks": 4}}, "sample_chunks", "must not exceed samples (3)"),
+        (
+            {"attribution": {"sample_chunks": 41}},
+            "attribution.sample_chunks (41)",
+            "the 40 bootstrap block(s) that 1280 samples make with attribution.bootstrap_block 32",
+        ),
+        (
+            {"attribution": {"samples": 10, "bootstrap_block": 4, "sample_chunks": 4}},
+            "attribution.sample_chunks (4)",
+            "the 3 bootstrap block(s) that 10 samples make",
+        ),
+        ({"attribution": {"distance_edges": [0, 100, 100]}}, "attribution.distance_edges", "ascending edges"),
+        ({"attribution": {"distance_edges": [50, 100]}}, "attribution.distance_edges", "begin with 0"),
+        (
+            {"attribution": {"precision": "bfloat16", "method": "integrated_gradients"}},
+            "attribution.precision bfloat16",
+            "not integrated_gradients; choose float32 or float64",
+        ),
+        ({"attribution": {"precision": "tf32", "device": "cpu"}}, "attribution.precision tf32", "device is cpu"),
         ({"attribution": {"method": "guided_backprop"}}, "attribution.method", "no completeness to check"),
         ({"attribution": {"baseline_samples": 1281}}, "attribution.baseline_samples", "samples.training"),
         ({"instance": {"methods": []}}, "instance.methods", "at least 1"),
@@ -233,7 +249,15 @@ OTHERS = [Pixel(name="east", row=2, column=2), Pixel(name="north", lat=60.0, lon
 
 def test_block_does_not_depend_on_what_is_not_its_own():
     alone = select_block(Attribution(pixels=[WEST]), "west")
-    among = Attribution(pixels=[OTHERS[0], WEST, OTHERS[1]], ranks=7, pixel_blocks=3)
+    among = Attribution(
+        pixels=[OTHERS[0], WEST, OTHERS[1]],
+        ranks=7,
+        pixel_blocks=3,
+        heatmaps=True,
+        job_minutes=1,
+        memory_gb=1,
+        calibration="speed.json",
+    )
     assert select_block(among, "west") == alone
     assert select_block(among, "east") != alone
 
@@ -245,6 +269,9 @@ def test_block_does_not_depend_on_what_is_not_its_own():
         {"method": "integrated_gradients"},
         {"samples": 5},
         {"sample_chunks": 2},
+        {"bootstrap_block": 2},
+        {"heatmaps": False},
+        {"distance_edges": [0.0, 1000.0]},
         {"precision": "float32"},
         {"integration_steps": 3},
         {"baseline_samples": 4},
@@ -261,6 +288,19 @@ def test_block_of_all_pixels_depends_on_the_number_of_blocks_but_not_of_ranks():
     fewer = settings.model_copy(update={"pixel_blocks": 3})
     assert select_block(settings, "0001") != select_block(fewer, "0001")
     assert select_block(settings, "0001") == select_block(settings.model_copy(update={"ranks": 9}), "0001")
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, True),
+        ({"pixels": "all"}, False),
+        ({"pixels": "all", "heatmaps": True}, True),
+        ({"heatmaps": False}, False),
+    ],
+)
+def test_heatmaps_are_kept_for_listed_pixels_or_as_told(settings, kept):
+    assert Attribution(**settings).keeps_heatmaps is kept
 
 
 def test_training_of_a_lead_does_not_depend_on_other_leads_or_seeds():

@@ -8,11 +8,13 @@ import pytest
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
 from sealiency.figures import style
 from sealiency.figures.ablation import earliest_ablated, plot_ablation
+from sealiency.figures.attribution_maps import plot_attribution_maps
 from sealiency.figures.forecast import plot_forecast
 from sealiency.figures.group import plot_group
 from sealiency.figures.instance import plot_instance
@@ -105,6 +107,34 @@ def make_heatmaps(lead: int = 1) -> xr.Dataset:
     )
 
 
+def make_attributions(pixels: list[tuple[int, int]], monthly: np.ndarray, radial: np.ndarray) -> xr.Dataset:
+    """Make reduced attributions: monthly of shape [pixel, lag], radial of shape [pixel, distance], last bin open."""
+    edges = [*np.arange(0.0, 100 * radial.shape[1], 100), 20015.0]
+    blocks = np.stack([radial, radial], axis=1)[:, :, None] * np.full((1, 1, LAG.size, 1), 1 / LAG.size)
+    dims = ("pixel", "bootstrap_block", "lag", "distance")
+    return xr.Dataset(
+        {
+            "monthly_all": (("pixel", "lag"), monthly),
+            "radial_positive": (dims, blocks * 0.75),
+            "radial_negative": (dims, blocks * 0.25),
+            "distance_bounds": (("distance", "bounds"), np.column_stack([edges[:-1], edges[1:]])),
+            "block_samples": ("bootstrap_block", [8, 4]),
+            "pixel_row": ("pixel", [row for row, _ in pixels]),
+            "pixel_column": ("pixel", [column for _, column in pixels]),
+            "ocean": (SPACE, ocean().astype(np.int8)),
+        },
+        coords={**COORDS, "pixel": [f"r{row}c{column}" for row, column in pixels]},
+        attrs={"lead": 1, "method": "deeplift", "baseline": "zero", "samples": 12, "precision": "float32"},
+    )
+
+
+def make_every_pixel() -> xr.Dataset:
+    pixels = [(int(row), int(column)) for row, column in np.argwhere(ocean())]
+    rng = np.random.default_rng(9)
+    radial = np.column_stack([rng.uniform(1, 2, size=(len(pixels), 4)), np.zeros(len(pixels))])
+    return make_attributions(pixels, rng.uniform(1, 2, size=(len(pixels), LAG.size)), radial)
+
+
 def make_ablation(lead: int = 1, months: str = "all") -> xr.Dataset:
     box = np.zeros((LAT.size, LON.size), bool)
     box[3:5, 6:9] = True
@@ -146,13 +176,14 @@ def figure_of(name: str, beats: int = 1) -> Figure:
         "instance": lambda: plot_instance(make_instance(), skill, SETTINGS),
         "group": lambda: plot_group({1: skill}, {1: make_heatmaps()}, "group", SETTINGS, 1),
         "ablation": lambda: plot_ablation(make_ablation(), skill, SETTINGS),
+        "attribution_maps": lambda: plot_attribution_maps(make_every_pixel(), skill, SETTINGS),
         "skill": lambda: plot_skill({1: skill}, SETTINGS),
         "skill_maps": lambda: plot_skill_maps(skill, SETTINGS),
     }
     return makers[name]()
 
 
-FIGURES = ("forecast", "methods", "instance", "group", "ablation", "skill", "skill_maps")
+FIGURES = ("forecast", "methods", "instance", "group", "attribution_maps", "ablation", "skill", "skill_maps")
 
 
 def panel(figure: Figure, title: str) -> Axes:
@@ -161,8 +192,15 @@ def panel(figure: Figure, title: str) -> Axes:
 
 
 def mesh(axes: Axes) -> QuadMesh:
-    (found,) = [artist for artist in axes.collections if isinstance(artist, QuadMesh)]
+    (found,) = [artist for artist in axes.collections if isinstance(artist, QuadMesh) and artist.get_gid() != "shade"]
     return found
+
+
+def shaded(axes: Axes, color: str) -> np.ndarray:
+    """Return the cells that are filled with a colour because they have no value."""
+    shades = [artist for artist in axes.collections if artist.get_gid() == "shade"]
+    (found,) = [artist for artist in shades if artist.get_cmap()(0.0)[:3] == to_rgb(color)]
+    return ~np.ma.getmaskarray(found.get_array())
 
 
 def limits(figure: Figure, title: str) -> tuple[float, float]:
@@ -342,6 +380,68 @@ def test_map_axes_are_labelled_in_degrees():
     assert all(re.fullmatch(r"[\d.]+°N", label.get_text()) for label in axes.get_yticklabels())
 
 
+# Maps of the attributions of every pixel.
+
+
+MAPS = (
+    "A: mean lag",
+    "B: share of month −1",
+    "C: radius of 50 % of the attributions",
+    "D: radius of 90 % of the attributions",
+)
+PLACES = [(0, 0), (2, 5), (9, 15)]
+MONTHS = np.array([[0, 0, 0, 0, 0, 2.0], [4, 0, 0, 0, 0, 4.0], [1, 1, 1, 1, 1, 1.0]])
+BINS = np.array([[4, 0, 0.0], [1, 1, 8.0], [1, 1, 0.0]])
+
+
+def test_attribution_maps_show_each_pixel_on_its_cell():
+    attributions = make_attributions(PLACES, MONTHS, BINS)
+    figure = plot_attribution_maps(attributions, make_skill(), SETTINGS)
+    rows, columns = np.transpose(PLACES)
+    # Half of the last bin's pixel lies beyond its lower edge, and so do nine tenths.
+    expected = ([1, 3.5, 3.5], [1, 0.5, 1 / 6], [50, np.nan, 100], [90, np.nan, 180])
+    for title, values in zip(MAPS, expected, strict=True):
+        shown = np.ma.filled(mesh(panel(figure, title)).get_array(), np.nan)
+        np.testing.assert_allclose(shown[rows, columns], values)
+        assert np.isfinite(shown).sum() == np.isfinite(values).sum()
+
+
+def test_attribution_maps_tell_land_ocean_not_explained_and_pixels_without_a_value_apart():
+    figure = plot_attribution_maps(make_attributions(PLACES, MONTHS, BINS), make_skill(), SETTINGS)
+    explained = np.zeros_like(ocean())
+    explained[tuple(np.transpose(PLACES))] = True
+    for title in MAPS:
+        np.testing.assert_array_equal(shaded(panel(figure, title), "white"), ocean() & ~explained)
+        unknown = [PLACES[1]] if "radius" in title else []
+        np.testing.assert_array_equal(
+            np.argwhere(shaded(panel(figure, title), "#00E5FF")), np.reshape(unknown, (-1, 2))
+        )
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == [
+        "ocean, not explained",
+        "beyond 200 km, or no attribution",
+    ]
+    assert not figure_of("attribution_maps").legends
+
+
+def test_attribution_maps_say_what_they_rest_on():
+    (title,) = [text.get_text() for text in figure_of("attribution_maps").texts if text.get_gid() == "title"]
+    assert title == "Where attributions lie in time and space: lead 1 month, DeepLIFT, 12 training samples, float32"
+
+
+@pytest.mark.parametrize(("values", "low", "high"), [([3.0, 3.0], 1.5, 4.5), ([0.0], -0.5, 0.5), ([np.nan], -0.5, 0.5)])
+def test_spanning_scale_has_a_width_for_fields_of_one_value(values, low, high):
+    scale = style.Scale.spanning([xr.DataArray(values)], "viridis", "x")
+    assert (scale.norm.vmin, scale.norm.vmax, scale.extend) == (low, high, "neither")
+
+
+def test_spanning_scale_leaves_out_outliers_on_both_sides_and_says_so_by_arrows():
+    values = np.append(np.linspace(10, 20, 998), [-90.0, 90.0])
+    scale = style.Scale.spanning([xr.DataArray(values)], "viridis", "x")
+    assert 10 <= scale.norm.vmin < 10.1 < 19.9 < scale.norm.vmax <= 20
+    assert scale.extend == "both"
+
+
 # Months.
 
 
@@ -440,7 +540,7 @@ def test_text_is_legible():
 
 @pytest.mark.parametrize("name", [*FIGURES, "training"])
 def test_caption_needs_no_more_than_the_known_keys(name):
-    keys = ("data_set", "filter", "lead", "method", "baseline", "baselines", "samples", "pixel", "months")
+    keys = ("data_set", "filter", "lead", "method", "baseline", "baselines", "samples", "pixel", "months", "precision")
     template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string((REPORT / f"{name}.rst").read_text())
     text = template.render(snakemake={"params": {"caption": {key: f"<{key}>" for key in keys}}})
     assert "<data_set>" in text

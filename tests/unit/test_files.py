@@ -3,12 +3,13 @@ import json
 import os
 import stat
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
 from sealiency.errors import SealiencyError
-from sealiency.files import read_netcdf, sha256, write_analysis, write_netcdf, write_whole
+from sealiency.files import deflate, read_netcdf, sha256, write_analysis, write_netcdf, write_whole
 
 
 def names(folder) -> list[str]:
@@ -113,6 +114,22 @@ def test_failed_netcdf_keeps_the_old_one(tmp_path, dataset):
         write_netcdf(dataset.assign_attrs(bad={"no": "mapping"}), tmp_path / "a.nc")
     assert names(tmp_path) == ["a.nc"]
     xr.testing.assert_identical(read_netcdf(tmp_path / "a.nc"), dataset)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<i2"])
+def test_deflated_values_are_what_hdf5_reads(tmp_path, dtype):
+    values = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(dtype)
+    values[:, 2] = 0
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        options = {"compression": "gzip", "shuffle": True}
+        stored = file.create_dataset("whole", values.shape, dtype, chunks=values.shape, **options)
+        stored.id.write_direct_chunk((0, 0, 0), deflate(values))
+        # Values that do not lie on end are stored in their order all the same.
+        turned = file.create_dataset("turned", values.T.shape, dtype, chunks=values.T.shape, **options)
+        turned.id.write_direct_chunk((0, 0, 0), deflate(values.T))
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["whole"][:], values)
+        np.testing.assert_array_equal(file["turned"][:], values.T)
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "missing"])

@@ -1,14 +1,19 @@
 import itertools
+import warnings
+from collections.abc import Iterable
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sealiency.attribution.methods import METHODS, DeepLift, build_method, check_network
+from sealiency.attribution.engine import Engine
+from sealiency.attribution.methods import METHODS, Method, Tile, build_method, check_network
 from sealiency.config.emulator import Network
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
+from small_world import HISTORY as HISTORY_OF_RECORD
 
 GRID = (12, 14)
 HISTORY = 4
@@ -71,16 +76,51 @@ def forecast(network: nn.Module, x: Tensor, pixel: tuple[int, int]) -> float:
         return network(x[None])[0, 0, pixel[0], pixel[1]].item()
 
 
-def collect(name: str, network: nn.Module, inputs: Tensor, baselines: Tensor | None = None, steps: int = 64) -> Tensor:
+def build(name: str, network: nn.Module, baselines: Tensor, steps: int = 8, **settings) -> Method:
+    precision = "float64" if baselines.dtype == torch.float64 else "float32"
+    return build_method(name, network, baselines, **{"memory": 1e9, "steps": steps, "precision": precision, **settings})
+
+
+def spread(tiles: Iterable[Tile], inputs: Tensor) -> Tensor:
+    """Attributions on the whole grid, of shape (pixel, sample, lag, lat, lon), each sample and pixel given once."""
+    values = torch.zeros((len(FLAT), *inputs.shape), dtype=torch.float64)
+    given = torch.zeros(len(FLAT), len(inputs), dtype=torch.int64)
+    for tile in tiles:
+        for number, pixel in enumerate(tile.pixels):
+            # In the order of samples.
+            assert given[pixel, : tile.samples.start].all()
+            given[pixel, tile.samples] += 1
+            tile.window.cut(values[pixel, tile.samples]).copy_(tile.attributions[:, number])
+    assert (given == 1).all()
+    return values
+
+
+def collect(name: str, network: nn.Module, inputs: Tensor, baselines: Tensor | None = None, **settings) -> Tensor:
     """Attributions of all samples and pixels, of shape (pixel, sample, lag, lat, lon)."""
     if baselines is None:
         baselines = torch.zeros(1, *inputs.shape[1:], dtype=inputs.dtype)
-    method = build_method(name, network, baselines, batch_size=2, steps=steps)
-    values = torch.full((len(FLAT), *inputs.shape), torch.nan, dtype=inputs.dtype)
-    for tile in method.tiles(inputs, FLAT):
-        assert values[tile.pixel, tile.samples].isnan().all()
-        values[tile.pixel, tile.samples] = tile.attributions
-    return values
+    method = build(name, network, baselines, **settings)
+    # Several batches, the last one shorter.
+    method.at_once = 2
+    return spread(method.tiles(inputs, FLAT), inputs)
+
+
+def explain_by_captum(network: nn.Module, inputs: Tensor, baselines: Tensor) -> Tensor:
+    """Attributions by Captum, one pixel after the other, of shape (pixel, sample, lag, lat, lon)."""
+
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x).flatten(1)
+
+    kind = captum.attr.DeepLift if len(baselines) == 1 else captum.attr.DeepLiftShap
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = [kind(Flat()).attribute(inputs, baselines=baselines, target=pixel).detach() for pixel in FLAT]
+    return torch.stack(values)
 
 
 def assert_close(values: Tensor, expected: Tensor, share: float = 1e-10) -> None:
@@ -115,7 +155,7 @@ def test_deeplift_is_the_rescale_rule(build_network, settings):
 def test_deeplift_sums_to_the_change_of_the_forecast(build_network, residual):
     network = build_network(GRID, HISTORY, seed=5, residual=residual)
     inputs = draw(5)
-    method = build_method("deeplift", network, torch.zeros(1, HISTORY, *GRID).double(), 2, 8)
+    method = build("deeplift", network, torch.zeros(1, HISTORY, *GRID).double())
     difference = method.output_difference(inputs)
     for (at, pixel), sample in itertools.product(enumerate(PIXELS), range(5)):
         expected = forecast(network, inputs[sample], pixel) - forecast(network, 0 * inputs[sample], pixel)
@@ -136,7 +176,58 @@ def test_deeplift_in_float32_agrees(build_network):
     values = collect("deeplift", network.float(), inputs)
     network.double()
     expected = collect("deeplift", network, inputs.double())
-    assert_close(values.double(), expected, share=1e-5)
+    assert_close(values, expected, share=1e-5)
+    # It is float32 that was asked for.
+    assert (values - expected).abs().max() > 1e-9 * expected.abs().max()
+
+
+def test_deeplift_in_bfloat16_is_near(build_network):
+    network = build_network(GRID, HISTORY)
+    expected = collect("deeplift", network, draw(2))
+    values = collect("deeplift", network.float(), draw(2).float(), precision="bfloat16")
+    assert_close(values, expected, share=0.05)
+    assert (values - expected).abs().max() > 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("baselines", [1, 3])
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize(
+    "settings", [{}, {"residual": True}, {"upsampling": "bicubic"}], ids=["plain", "residual", "bicubic"]
+)
+def test_engine_agrees_with_captum(build_network, settings, dtype, share, baselines):
+    network = build_network(GRID, HISTORY, seed=3, **settings).to(dtype)
+    inputs, fields = draw(3).to(dtype), draw(baselines, seed=9).to(dtype)
+    name = "deeplift" if baselines == 1 else "deeplift_shap"
+    assert_close(collect(name, network, inputs, fields), explain_by_captum(network, inputs, fields).double(), share)
+
+
+def test_engine_agrees_with_captum_on_trained_weights(emulator, record):
+    network = emulator.network.double()
+    rows, columns = record.ocean.shape
+    pixels = [0, columns - 1, 3 * columns + 4, 4 * columns + 5, rows * columns - 1]
+    inputs = torch.stack([record.anomaly[k - HISTORY_OF_RECORD : k] for k in (6, 20)]).double()
+    method = build("deeplift", network, inputs[:1] * 0)
+    for tile in method.tiles(inputs, pixels):
+        for number, pixel in enumerate(tile.pixels):
+            given = torch.zeros_like(inputs)
+            tile.window.cut(given).copy_(tile.attributions[:, number])
+            for sample in range(2):
+                expected = explain_slowly(network, inputs[sample], inputs[0] * 0, divmod(pixels[pixel], columns))
+                assert_close(given[sample], expected)
+
+
+def test_input_almost_at_its_baseline_loses_no_digits(build_network):
+    # Finite differences of 1e-7 have none left in float32; a ReLU that both leave active has multiplier 1 all the same.
+    network = build_network(GRID, HISTORY)
+    baseline = draw(1, seed=9).float()
+    inputs = baseline * (1 + 1e-6)
+    inputs.requires_grad_(True)
+    for at, (row, column) in enumerate(PIXELS):
+        (gradient,) = torch.autograd.grad(network(inputs.double())[0, 0, row, column], inputs)
+        expected = gradient.double() * (inputs.double() - baseline.double())
+        values = collect("deeplift", network.float(), inputs.detach(), baseline)[at]
+        network.double()
+        assert_close(values.detach(), expected.detach(), share=1e-4)
 
 
 # --- DeepLiftShap ---
@@ -155,7 +246,7 @@ def test_deeplift_shap_is_the_mean_over_baselines(build_network):
     for (at, pixel), sample in itertools.product(enumerate(PIXELS[2:4], start=2), range(3)):
         expected = sum(explain_slowly(network, inputs[sample], baseline, pixel) for baseline in baselines) / 4
         assert_close(values[at, sample], expected)
-    method = build_method("deeplift_shap", network, baselines, 2, 8)
+    method = build("deeplift_shap", network, baselines)
     assert method.baseline_name == "4 training samples"
     difference = method.output_difference(inputs)[:, FLAT].T
     torch.testing.assert_close(values.sum((2, 3, 4)), difference, rtol=1e-10, atol=1e-12)
@@ -181,7 +272,7 @@ def test_integrated_gradients_is_the_quadrature_of_the_gradient(build_network):
 def test_integrated_gradients_sums_to_the_change_within_its_bound(build_network):
     network = build_network(GRID, HISTORY)
     inputs = draw(3)
-    method = build_method("integrated_gradients", network, torch.zeros(1, HISTORY, *GRID).double(), 2, 64)
+    method = build("integrated_gradients", network, torch.zeros(1, HISTORY, *GRID).double(), 64)
     values = collect("integrated_gradients", network, inputs, steps=64)
     error = values.sum((2, 3, 4)) - method.output_difference(inputs)[:, FLAT].T
     relative = error.abs() / values.abs().sum((2, 3, 4))
@@ -217,7 +308,7 @@ def test_guided_backprop_passes_positive_gradients_only(build_network):
 def test_only_guided_backprop_claims_no_completeness(build_network):
     network = build_network(GRID, HISTORY)
     zero = torch.zeros(1, HISTORY, *GRID).double()
-    bounds = {name: build_method(name, network, zero, 2, 8).tolerance for name in METHODS}
+    bounds = {name: build(name, network, zero).tolerance for name in METHODS}
     assert bounds == {"deeplift": 1e-12, "deeplift_shap": 1e-12, "integrated_gradients": 1e-2, "guided_backprop": None}
 
 
@@ -231,12 +322,9 @@ def test_batches_do_not_change_an_attribution(build_network, name):
     zero = torch.zeros(1, HISTORY, *GRID).double()
     results = []
     for batch_size in (1, 3, 5):
-        tiles = list(build_method(name, network, zero, batch_size, 4).tiles(inputs, FLAT[:2]))
-        assert [tile.pixel for tile in tiles] == sorted(tile.pixel for tile in tiles)
-        for pixel in range(2):
-            covered = [n for tile in tiles if tile.pixel == pixel for n in range(tile.samples.start, tile.samples.stop)]
-            assert covered == list(range(5))
-        results.append(torch.stack([torch.cat([t.attributions for t in tiles if t.pixel == p]) for p in range(2)]))
+        method = build(name, network, zero, 4)
+        method.at_once = batch_size
+        results.append(spread(method.tiles(inputs, FLAT), inputs))
     assert_close(results[1], results[0], share=1e-12)
     assert_close(results[2], results[0], share=1e-12)
 
@@ -251,6 +339,54 @@ def test_a_method_leaves_the_network_as_it_was(build_network):
         assert torch.equal(network(inputs), before)
     hooks = [hook for module in network.modules() for hook in (*module._forward_hooks, *module._backward_hooks)]
     assert not hooks
+
+
+def test_memory_decides_how_many_samples_are_attributed_at_once(build_network):
+    network, zero = build_network(GRID, HISTORY), torch.zeros(1, HISTORY, *GRID).double()
+    inputs = draw(5)
+    for name in METHODS:
+        lengths = []
+        for memory in (1, 1e12):
+            tiles = build(name, network, zero, 2, memory=memory).tiles(inputs, FLAT)
+            lengths.append(max(len(tile.attributions) for tile in tiles))
+        assert lengths == [1, 5], name
+
+
+@pytest.mark.parametrize("name", ["deeplift", "deeplift_shap"])
+def test_batch_is_halved_when_the_gpu_has_no_more_memory(build_network, monkeypatch, name):
+    network, inputs = build_network(GRID, HISTORY), draw(7)
+    baselines = torch.zeros(1, HISTORY, *GRID).double() if name == "deeplift" else draw(6, seed=9)
+    expected = collect(name, network, inputs, baselines)
+    room, sizes = {"attribute": 3, "linearise": 4}, []
+    for step, most in room.items():
+        original = getattr(Engine, step)
+
+        def fail(self, first, *others, original=original, most=most, step=step):
+            sizes.append((step, len(first)))
+            if len(first if step == "attribute" else others[0] if len(first) == 1 else first) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return original(self, first, *others)
+
+        monkeypatch.setattr(Engine, step, fail)
+    method = build(name, network, baselines)
+    method.at_once = 7
+    assert_close(spread(method.tiles(inputs, FLAT), inputs), expected, share=1e-13)
+    assert method.at_once == 3
+    room.update(attribute=0)
+    monkeypatch.setattr(Engine, "attribute", lambda *given: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(SealiencyError, match="too little memory to attribute a single sample"):
+        list(method.tiles(inputs, FLAT))
+
+
+def test_captum_methods_fall_back_to_float32(build_network):
+    network, zero = build_network(GRID, HISTORY).float(), torch.zeros(1, HISTORY, *GRID)
+    used = {name: build(name, network, zero, precision="bfloat16").precision for name in METHODS}
+    assert used == {
+        "deeplift": "bfloat16",
+        "deeplift_shap": "bfloat16",
+        "integrated_gradients": "float32",
+        "guided_backprop": "float32",
+    }
 
 
 # --- what is refused ---
@@ -280,7 +416,7 @@ def test_network_of_the_project_is_accepted():
 def test_layer_without_an_exact_rule_is_refused_by_name(layer, kind, method):
     network = nn.Sequential(nn.Conv2d(HISTORY, 6, 3), nn.Sequential(nn.ReLU(), layer), nn.Conv2d(6, 1, 3)).eval()
     with pytest.raises(SealiencyError, match=rf"layer 1\.1 is a {kind}, for which no attribution rule is exact"):
-        build_method(method, network, torch.zeros(1, HISTORY, *GRID), 2, 8)
+        build(method, network, torch.zeros(1, HISTORY, *GRID))
 
 
 def test_network_in_training_mode_is_refused(build_network):
@@ -292,7 +428,7 @@ def test_network_in_training_mode_is_refused(build_network):
     network.eval()
     network.layers.dense_block_1[0].norm.train()
     with pytest.raises(SealiencyError, match=r"layer layers.dense_block_1.0.norm is in training mode"):
-        DeepLift(network, torch.zeros(1, HISTORY, *GRID).double(), 2, 8)
+        build("deeplift", network, torch.zeros(1, HISTORY, *GRID).double())
 
 
 def test_one_relu_used_twice_is_refused():
@@ -306,5 +442,29 @@ def test_one_relu_used_twice_is_refused():
             return self.relu(self.second(self.relu(self.first(x))))
 
     network = Twice().double().eval()
-    with pytest.raises(Exception, match=r"(?i)module|relu|twice|more than once"):
+    with pytest.raises(SealiencyError, match="network is a Twice, for which the attribution engine has no exact rule"):
         collect("deeplift", network, draw(1))
+
+
+@pytest.mark.parametrize("name", ["deeplift", "deeplift_shap"])
+def test_network_that_the_engine_does_not_know_is_refused_by_name(build_network, name):
+    zero = torch.zeros(1, HISTORY, *GRID).double()
+    strange = build_network(GRID, HISTORY)
+    strange.layers.downsampling.append(nn.Sequential(nn.ReLU()).eval())
+    with pytest.raises(SealiencyError, match=r"layer layers\.downsampling\.2 is a Sequential, for which"):
+        build(name, strange, zero)
+    dilated = build_network(GRID, HISTORY)
+    dilated.layers.convolution.dilation = (2, 2)
+    with pytest.raises(SealiencyError, match=r"Conv2d\(.*dilation=\(2, 2\).* no exact rule"):
+        build(name, dilated, zero)
+
+
+def test_subclass_of_the_network_is_refused(build_network):
+    # Its forward pass may do anything.
+    class Another(DenseNet):
+        pass
+
+    network = build_network(GRID, HISTORY)
+    network.__class__ = Another
+    with pytest.raises(SealiencyError, match="network is a Another"):
+        build("deeplift", network, torch.zeros(1, HISTORY, *GRID).double())

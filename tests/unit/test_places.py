@@ -72,8 +72,22 @@ def test_all_pixels_are_every_ocean_cell_once(blocks):
     settings = Attribution(pixels="all", pixel_blocks=blocks)
     parts = [list_block_pixels(settings, name, make_ocean(), LAT, LON) for name in name_blocks(settings)]
     cells = [(row, column) for part in parts for _, row, column in part]
-    assert cells == [tuple(cell) for cell in np.argwhere(make_ocean()).tolist()]
+    assert sorted(cells) == [tuple(cell) for cell in np.argwhere(make_ocean()).tolist()]
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_pixels_of_one_coarse_cell_stand_together():
+    # 6 x 9 cells are 2 x 3 coarse ones of 3 x 3 cells.
+    ocean = np.ones((6, 9), bool)
+    ocean[0, 0] = False
+    blocks = [
+        list_block_pixels(Attribution(pixels="all", pixel_blocks=6), f"{block:04d}", ocean, LAT[:6], LON[:9])
+        for block in range(6)
+    ]
+    assert blocks[0] == [
+        (f"r{row}c{column}", row, column) for row in range(3) for column in range(3) if row or column
+    ] + [("r0c3", 0, 3)]
+    assert {(row // 3, column // 3) for _, row, column in blocks[5]} == {(1, 2)}
 
 
 # --- A, B and C ---

@@ -1,67 +1,101 @@
+import itertools
+import json
+import pickle
 import queue
 import shutil
+import subprocess
+import sys
 import threading
+import tracemalloc
+from pathlib import Path
 
+import cf_xarray  # noqa: F401
 import h5py
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
+import handmade_shards
+from handmade_shards import BLOCKS, EDGES, describe_set, name, write_shards
+from sealiency.attribution import reduction
+from sealiency.attribution.explanation import attribute_pixels
 from sealiency.attribution.heatmaps import read_heatmaps
-from sealiency.attribution.reduction import collect_shards, reduce_heatmaps, reduce_shards
-from sealiency.attribution.shards import attribute_pixels
+from sealiency.attribution.reduction import Slab, cut_slabs, reduce_attributions, reduce_shards, sum_slabs
 from sealiency.config.attribution import Attribution, Pixel, select_block
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf
 from sealiency.models.emulator import load_emulator
-from sealiency.naming import name_shard
 from small_world import HISTORY
 
-PIXELS = [
-    Pixel(name="west", row=3, column=1),
-    Pixel(name="middle", row=4, column=5),
-    Pixel(name="east", row=5, column=8),
-    Pixel(name="north", row=7, column=4),
-]
-BLOCKS = [pixel.name for pixel in PIXELS]
-SAMPLES = 8
-VARIABLES = ("positive_mean", "negative_mean", "monthly_positive", "monthly_negative", "monthly_all")
+# Six bootstrap blocks of 2 samples, the last with one, two in each chunk.
+SAMPLES = [6, 8, 11, 13, 15, 18, 20, 22, 24, 27, 29]
+CHUNKS = 3
+PLAN = {"method": "deeplift", "samples": 11, "sample_chunks": CHUNKS, "bootstrap_block": 2, "heatmaps": True}
+PIXELS = [pixel for pixels in BLOCKS.values() for pixel in pixels]
+RADIAL = ("radial_positive", "radial_negative")
+MONTHLY = ("monthly_positive", "monthly_negative", "monthly_all")
+HEATMAPS = ("positive_mean", "negative_mean")
+SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "reduce_shards.py"
+MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
 
 
-class Post:
-    """The letter boxes of an MPI world whose ranks are threads."""
+class Aborted(Exception):
+    """Another rank failed."""
+
+
+class World:
+    """An MPI world whose ranks are threads."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.boxes: dict[tuple[int, int, int], queue.Queue] = {}
-        self.lock = threading.Lock()
+        self.boxes = {pair: queue.Queue() for pair in itertools.product(range(size), repeat=2)}
+        self.receipts = {pair: queue.Queue() for pair in self.boxes}
 
-    def box(self, *address: int) -> queue.Queue:
-        with self.lock:
-            return self.boxes.setdefault(address, queue.Queue())
+    def abort(self) -> None:
+        for waiting in (*self.boxes.values(), *self.receipts.values()):
+            waiting.put(Aborted)
 
 
-class ThreadCommunicator:
-    def __init__(self, post: Post, rank: int) -> None:
-        self.post, self.rank, self.size = post, rank, post.size
+def wait(waiting: queue.Queue):
+    letter = waiting.get(timeout=20)
+    if letter is Aborted:
+        raise Aborted
+    return letter
 
-    def send(self, obj, dest, tag=0):
-        self.post.box(self.rank, dest, tag).put(obj)
 
-    def recv(self, source, tag=0):
-        return self.post.box(source, self.rank, tag).get(timeout=30)
+class Rank:
+    def __init__(self, world: World, rank: int) -> None:
+        self.world, self.rank, self.size = world, rank, world.size
+
+    def bcast(self, obj, root=0):
+        if self.rank != root:
+            return pickle.loads(wait(self.world.boxes[root, self.rank]))
+        for other in set(range(self.size)) - {root}:
+            self.world.boxes[root, other].put(pickle.dumps(obj))
+        return obj
+
+    def ssend(self, obj, dest):
+        self.world.boxes[self.rank, dest].put(pickle.dumps(obj))
+        wait(self.world.receipts[self.rank, dest])
+
+    def recv(self, *, source):
+        letter = wait(self.world.boxes[source, self.rank])
+        self.world.receipts[source, self.rank].put(True)
+        return pickle.loads(letter)
 
 
 def run_ranks(size: int, work) -> None:
-    """Run work(communicator) on every rank and raise what any of them raised."""
-    post, failed = Post(size), []
+    """Run work(communicator) on every rank; an error, which is rank 0's to raise, ends all of them."""
+    world, failed = World(size), []
 
     def run(rank: int) -> None:
         try:
-            work(ThreadCommunicator(post, rank))
+            work(Rank(world, rank))
         except Exception as error:
-            failed.append(error)
+            failed.append((rank, error))
+            world.abort()
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
     for thread in threads:
@@ -70,262 +104,444 @@ def run_ranks(size: int, work) -> None:
         thread.join(timeout=60)
         assert not thread.is_alive()
     if failed:
-        raise failed[0]
+        assert failed[0][0] == 0, failed
+        raise failed[0][1]
     # Whatever was sent was asked for.
-    assert all(box.empty() for box in post.boxes.values())
+    assert all(box.empty() for box in world.boxes.values())
 
 
-def write_shards(emulator_path, record, folder, chunks: int, **changes):
-    settings = Attribution(
-        pixels=PIXELS, samples=SAMPLES, sample_chunks=chunks, batch_size=4, device="cpu", precision="float64", **changes
-    )
-    emulator = load_emulator(emulator_path)
-    for block in BLOCKS:
-        for chunk in range(chunks):
-            attribute_pixels(
-                emulator, record, select_block(settings, block), block, chunk, name_shard(folder, block, chunk)
-            )
+def reduce(shards, grid, target, ranks=1):
+    def work(world) -> None:
+        if world.rank:
+            sum_slabs(world)
+        else:
+            reduce_shards(shards, grid, target, {"seed": 0}, world)
+
+    run_ranks(ranks, work)
+    return read_netcdf(target)
 
 
 @pytest.fixture(scope="module")
-def three_chunks(emulator_path, record, tmp_path_factory):
-    """Shards of four pixels in three chunks of 8 samples."""
-    folder = tmp_path_factory.mktemp("three")
-    write_shards(emulator_path, record, folder, 3)
-    return folder
+def identity(emulator_path):
+    return handmade_shards.identify(load_emulator(emulator_path))
+
+
+@pytest.fixture(scope="module")
+def grid(prepared_path):
+    return read_netcdf(prepared_path)[["ocean"]]
+
+
+@pytest.fixture(scope="module")
+def three_chunks(identity, tmp_path_factory):
+    """Shards of eight pixels in three blocks and of 11 samples in three chunks."""
+    return write_shards(tmp_path_factory.mktemp("three"), identity, SAMPLES, CHUNKS)
 
 
 @pytest.fixture
-def folder(three_chunks, tmp_path):
-    """A copy of the shards to spoil."""
-    return shutil.copytree(three_chunks, tmp_path / "shards")
+def shards(three_chunks, identity):
+    return describe_set(three_chunks, identity, SAMPLES, CHUNKS)
 
 
-def collect(folder, emulator, record, chunks=3, blocks=BLOCKS, method="deeplift"):
-    return collect_shards(folder, blocks, chunks, choose_samples(record.training_samples, SAMPLES), emulator, method)
-
-
-def reduce(folder, emulator, record, prepared_path, target, ranks=1, chunks=3):
-    shards = collect(folder, emulator, record, chunks)
-    run_ranks(ranks, lambda world: reduce_shards(shards, prepared_path, target, {"seed": 0}, world))
-    return read_netcdf(target)
+@pytest.fixture
+def small_slabs(monkeypatch):
+    """Memory for two pixels: slabs of 1 + 2, 2 and 1 + 2."""
+    monkeypatch.setattr(reduction, "SLAB_BYTES", 2 * 32 * (6 * HISTORY * len(EDGES) + HISTORY * 80))
 
 
 # --- the numbers ---
 
 
-def test_means_by_a_plain_sum_over_chunks(three_chunks, emulator, record, prepared_path, tmp_path):
-    heatmaps = reduce(three_chunks, emulator, record, prepared_path, tmp_path / "heatmaps.nc")
-    for at, block in enumerate(BLOCKS):
-        positive, negative = np.zeros((2, HISTORY, 8, 10))
-        for chunk in range(3):
-            with h5py.File(name_shard(three_chunks, block, chunk)) as shard:
-                positive += shard["positive_sum"][0]
-                negative += shard["negative_sum"][0]
-        positive, negative = positive / SAMPLES, negative / SAMPLES
-        np.testing.assert_array_equal(heatmaps["positive_mean"].values[at], positive.astype(np.float32))
-        np.testing.assert_array_equal(heatmaps["negative_mean"].values[at], negative.astype(np.float32))
-        monthly = {"positive": positive.sum((1, 2)), "negative": -negative.sum((1, 2))}
-        monthly["all"] = monthly["positive"] + monthly["negative"]
-        for name, values in monthly.items():
-            np.testing.assert_allclose(heatmaps[f"monthly_{name}"].values[at], values, rtol=1e-6)
-    assert (heatmaps["positive_mean"] >= 0).all()
-    assert (heatmaps["negative_mean"] <= 0).all()
-    assert (heatmaps["negative_mean"] < 0).any()
+def test_means_by_a_plain_sum_over_chunks(shards, grid, three_chunks, tmp_path):
+    means = reduce(shards, grid, tmp_path / "attributions.nc")
+    places = [(block, at) for block, pixels in BLOCKS.items() for at in range(len(pixels))]
+    for number, (block, at) in enumerate(places):
+        radial, heatmaps, worst = {"positive": [], "negative": []}, {"positive": 0.0, "negative": 0.0}, 0.0
+        for chunk in range(CHUNKS):
+            with h5py.File(name(three_chunks, block, chunk)) as shard:
+                for sign in radial:
+                    radial[sign] += list(shard[f"radial_{sign}"][at])
+                    heatmaps[sign] = heatmaps[sign] + shard[f"{sign}_sum"][at]
+                worst = max(worst, shard["completeness"][at])
+        for sign in radial:
+            # The last bootstrap block has one sample.
+            blocks = np.stack(radial[sign]) / np.array([2, 2, 2, 2, 2, 1])[:, None, None]
+            np.testing.assert_array_equal(means[f"radial_{sign}"].values[number], blocks.astype("f4"))
+            np.testing.assert_array_equal(means[f"{sign}_mean"].values[number], (heatmaps[sign] / 11).astype("f4"))
+            monthly = np.stack(radial[sign]).sum((0, 2)) / 11
+            np.testing.assert_allclose(means[f"monthly_{sign}"].values[number], monthly, rtol=1e-7)
+        both = sum(np.stack(values).sum((0, 2)) / 11 for values in radial.values())
+        np.testing.assert_allclose(means["monthly_all"].values[number], both, rtol=1e-7)
+        assert means["completeness"].values[number] == worst
+    assert (means["negative_mean"] <= 0).all()
+    assert (means["negative_mean"] < 0).any()
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_any_number_of_ranks_gives_the_same_bits(three_chunks, emulator, record, prepared_path, tmp_path, ranks):
-    arguments = (three_chunks, emulator, record, prepared_path)
-    alone = reduce(*arguments, tmp_path / "one.nc")
-    together = reduce(*arguments, tmp_path / "many.nc", ranks=ranks)
-    assert set(alone.variables) == set(together.variables)
-    for name in alone.variables:
-        if alone[name].dtype != object:
-            assert alone[name].values.tobytes() == together[name].values.tobytes(), name
-    assert together["pixel"].values.tolist() == BLOCKS
+def test_chunks_are_added_in_their_order(grid, identity, tmp_path):
+    single = identity | {"bootstrap_block": 1}
+    folder = write_shards(tmp_path / "shards", single, SAMPLES[:4], 3)
+    # In float64 each of the small ones is lost beside the large one, both together are not; float32 then tells by a tie.
+    for chunk, value in enumerate((1 + 2.0**-24, 2.0**-53, 2.0**-53)):
+        with h5py.File(name(folder, "0001", chunk), "r+") as shard:
+            shard["positive_sum"][0, 0, 0, 0] = value
+    means = reduce(describe_set(folder, single, SAMPLES[:4], 3), grid, tmp_path / "attributions.nc", ranks=2)
+    assert means["positive_mean"].values[3, 0, 0, 0] == 0.25
 
 
-def test_chunks_do_not_change_the_means(three_chunks, emulator, emulator_path, record, prepared_path, tmp_path):
-    write_shards(emulator_path, record, tmp_path / "whole", 1)
-    for block in BLOCKS:
-        with h5py.File(name_shard(tmp_path / "whole", block, 0)) as whole:
-            for sign in ("positive", "negative"):
-                parts = 0.0
-                for chunk in range(3):
-                    with h5py.File(name_shard(three_chunks, block, chunk)) as shard:
-                        parts = parts + shard[f"{sign}_sum"][0]
-                expected = whole[f"{sign}_sum"][0]
-                np.testing.assert_allclose(parts, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    arguments = (emulator, record, prepared_path)
-    chunked = reduce(three_chunks, *arguments, tmp_path / "chunked.nc")
-    unchunked = reduce(tmp_path / "whole", *arguments, tmp_path / "unchunked.nc", chunks=1)
-    for name in VARIABLES:
-        largest = np.abs(unchunked[name].values).max()
+def test_blocks_weighted_by_their_samples_give_the_monthly_means(shards, grid, tmp_path):
+    means = reduce(shards, grid, tmp_path / "attributions.nc")
+    for sign in ("positive", "negative"):
+        weighted = (means[f"radial_{sign}"].astype("f8") * means["block_samples"]).sum("bootstrap_block") / 11
+        np.testing.assert_allclose(weighted.sum("distance"), means[f"monthly_{sign}"], rtol=1e-6)
+
+
+@pytest.mark.usefixtures("small_slabs")
+@pytest.mark.parametrize("ranks", [2, 3, 4, 8])
+def test_any_number_of_ranks_gives_the_same_file(shards, grid, tmp_path, ranks):
+    assert [slab.size for slab in cut_slabs(shards)] == [1, 2, 2, 1, 2]
+    reduce(shards, grid, tmp_path / "one.nc")
+    reduce(shards, grid, tmp_path / "many.nc", ranks=ranks)
+    assert (tmp_path / "one.nc").read_bytes() == (tmp_path / "many.nc").read_bytes()
+
+
+def test_slabs_do_not_change_the_file(shards, grid, tmp_path, monkeypatch):
+    assert len(cut_slabs(shards)) == len(BLOCKS)
+    reduce(shards, grid, tmp_path / "large.nc")
+    monkeypatch.setattr(reduction, "SLAB_BYTES", 1)
+    assert len(cut_slabs(shards)) == len(PIXELS)
+    reduce(shards, grid, tmp_path / "small.nc", ranks=3)
+    assert (tmp_path / "large.nc").read_bytes() == (tmp_path / "small.nc").read_bytes()
+
+
+def test_order_in_which_shards_are_made_does_not_change_the_file(shards, grid, identity, tmp_path):
+    reduce(shards, grid, tmp_path / "first.nc")
+    order = np.random.default_rng(0).permutation(len(BLOCKS) * CHUNKS)
+    folder = write_shards(tmp_path / "shuffled", identity, SAMPLES, CHUNKS, order=order)
+    reduce(describe_set(folder, identity, SAMPLES, CHUNKS), grid, tmp_path / "second.nc", ranks=2)
+    assert (tmp_path / "first.nc").read_bytes() == (tmp_path / "second.nc").read_bytes()
+
+
+@pytest.mark.parametrize("chunks", [1, 4, 6])
+def test_chunks_do_not_change_the_means(shards, grid, identity, tmp_path, chunks):
+    three = reduce(shards, grid, tmp_path / "three.nc")
+    folder = write_shards(tmp_path / "other", identity, SAMPLES, chunks)
+    other = reduce(describe_set(folder, identity, SAMPLES, chunks), grid, tmp_path / "other.nc")
+    for key in (*RADIAL, *MONTHLY):
+        # A bootstrap block lies in one chunk, so its sums are the same bits.
+        np.testing.assert_array_equal(three[key], other[key])
+    for key in HEATMAPS:
         # One unit in the last place of the float32 that is stored.
-        np.testing.assert_allclose(chunked[name].values, unchunked[name].values, rtol=1.2e-7, atol=1e-12 * largest)
+        np.testing.assert_allclose(three[key], other[key], rtol=1.2e-7)
 
 
-def test_file_tells_pixels_lags_and_places(three_chunks, emulator, record, prepared_path, tmp_path):
-    heatmaps = reduce(three_chunks, emulator, record, prepared_path, tmp_path / "heatmaps.nc")
-    assert heatmaps["positive_mean"].dims == ("pixel", "lag", "lat", "lon")
-    assert heatmaps["lag"].values.tolist() == [-6, -5, -4, -3, -2, -1]
-    assert heatmaps["pixel_lat"].values.tolist() == [43.5, 44.5, 45.5, 47.5]
-    assert heatmaps["pixel_lon"].values.tolist() == [-48.5, -44.5, -41.5, -45.5]
-    np.testing.assert_array_equal(heatmaps["ocean"].values.astype(bool), record.ocean.numpy())
-    assert heatmaps.attrs["samples"] == SAMPLES
-    assert heatmaps.attrs["lead"] == 2
-    worst = max(shard.completeness_error for row in collect(three_chunks, emulator, record) for shard in row)
-    assert heatmaps.attrs["completeness_error"] == worst > 0
+def test_without_heatmaps_the_rest_is_the_same(shards, grid, identity, tmp_path):
+    whole = reduce(shards, grid, tmp_path / "whole.nc")
+    plain = identity | {"heatmaps": False}
+    folder = write_shards(tmp_path / "plain", plain, SAMPLES, CHUNKS)
+    small = reduce(describe_set(folder, plain, SAMPLES, CHUNKS), grid, tmp_path / "small.nc", ranks=2)
+    assert set(whole.variables) - set(small.variables) == set(HEATMAPS)
+    for key in small.data_vars:
+        np.testing.assert_array_equal(small[key], whole[key])
 
 
-# --- what is refused ---
+# --- shards of the real writer ---
 
 
-def rewrite(path, **changes: object) -> None:
-    with h5py.File(path, "r+") as shard:
-        for name, value in changes.items():
-            if name in shard:
-                del shard[name]
-                shard[name] = value
-            else:
-                shard.attrs["identity"] = shard.attrs["identity"].replace(*value)
+def attribute(emulator_path, record, folder, chunks: int, **changes):
+    settings = Attribution(
+        pixels=[Pixel(name=pixel, row=row, column=column) for pixel, row, column in PIXELS[:4]],
+        samples=11,
+        sample_chunks=chunks,
+        bootstrap_block=2,
+        device="cpu",
+        precision="float64",
+        **changes,
+    )
+    emulator = load_emulator(emulator_path)
+    for pixel, _, _ in PIXELS[:4]:
+        for chunk in range(chunks):
+            attribute_pixels(emulator, record, select_block(settings, pixel), pixel, chunk, name(folder, pixel, chunk))
+    return [pixel for pixel, _, _ in PIXELS[:4]]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (('"lead": 2', '"lead": 3'), r"another lead \(lead = 3, not 2\)"),
-        (('"method": "deeplift"', '"method": "deeplift_shap"'), "another method"),
-        (('"baseline": "zero"', '"baseline": "3 training samples"'), "another baseline"),
-        (('"precision": "float64"', '"precision": "float32"'), "another precision"),
-        (('"history": 6', '"history": 5'), "another history"),
-    ],
-    ids=lambda value: value[0].split('"')[1] if isinstance(value, tuple) else "",
-)
-def test_shard_of_another_kind_is_refused(folder, emulator, record, change, message):
-    path = name_shard(folder, "east", 1)
-    rewrite(path, identity=change)
-    with pytest.raises(SealiencyError, match=rf"pixels-east_samples-0001\.h5: a shard of {message}"):
-        collect(folder, emulator, record)
+def test_shards_of_a_run_are_reduced_to_means_that_agree(emulator_path, record, prepared_path, tmp_path):
+    assert choose_samples(record.training_samples, 11) == SAMPLES
+    made = {}
+    for chunks in (1, 3):
+        blocks = attribute(emulator_path, record, tmp_path / str(chunks), chunks)
+        target, plan = tmp_path / f"{chunks}.nc", PLAN | {"sample_chunks": chunks}
+        arguments = (prepared_path, emulator_path, tmp_path / str(chunks), blocks, plan, target, 2)
+        run_ranks(2, lambda world, arguments=arguments: reduce_attributions(*arguments, world))
+        made[chunks] = read_netcdf(target)
+    means = made[1]
+    for key in (*RADIAL, *MONTHLY, *HEATMAPS):
+        largest = float(np.abs(means[key]).max())
+        np.testing.assert_allclose(made[3][key], means[key], rtol=1e-5, atol=1e-10 * largest)
+    for sign in ("positive", "negative"):
+        summed = np.abs(means[f"{sign}_mean"]).sum(("lat", "lon"))
+        np.testing.assert_allclose(means[f"monthly_{sign}"], summed, rtol=1e-5)
+    assert means["pixel"].values.tolist() == blocks
+    assert 0 < means.attrs["completeness_error"] == means["completeness"].max() < 1e-12
 
 
-@pytest.mark.parametrize("key", ["model", "prepared"])
-def test_shard_of_another_model_or_record_is_refused(folder, emulator, record, key):
-    sha = {"model": emulator.model_sha256, "prepared": record.sha256}[key]
-    # The first shard as well: agreement with each other is not enough.
-    for path in folder.iterdir():
-        rewrite(path, identity=(sha, "f" * 64))
-    with pytest.raises(SealiencyError, match=rf"pixels-west_samples-0000\.h5: a shard of another {key}"):
-        collect(folder, emulator, record)
+# --- the file ---
 
 
-def test_missing_shard_is_named(folder, emulator, record):
-    name_shard(folder, "middle", 2).unlink()
-    with pytest.raises(SealiencyError, match=r"pixels-middle_samples-0002\.h5: this shard is missing"):
-        collect(folder, emulator, record)
+def test_file_tells_pixels_lags_distances_and_blocks(shards, grid, record, tmp_path):
+    means = reduce(shards, grid, tmp_path / "attributions.nc")
+    assert means["radial_positive"].dims == ("pixel", "bootstrap_block", "lag", "distance")
+    assert means["positive_mean"].dims == ("pixel", "lag", "lat", "lon")
+    assert {str(means[key].dtype) for key in (*RADIAL, *MONTHLY, *HEATMAPS)} == {"float32"}
+    assert means["completeness"].dtype == np.float64
+    assert means["pixel"].values.tolist() == [pixel for pixel, _, _ in PIXELS]
+    assert means["pixel_row"].values.tolist() == [row for _, row, _ in PIXELS]
+    assert means["pixel_column"].values.tolist() == [column for _, _, column in PIXELS]
+    assert means["pixel_lat"].values.tolist() == [40.5 + row for _, row, _ in PIXELS]
+    assert means["pixel_lon"].values.tolist() == [-49.5 + column for _, _, column in PIXELS]
+    assert means["lag"].values.tolist() == [-6, -5, -4, -3, -2, -1]
+    assert means["distance"].values.tolist() == [50, 200, 650, 10507.5]
+    assert means["distance_bounds"].values.tolist() == [[0, 100], [100, 300], [300, 1000], [1000, 20015]]
+    assert means["block_samples"].values.tolist() == [2, 2, 2, 2, 2, 1]
+    assert means["first_sample"].values.tolist() == [6, 11, 15, 20, 24, 29]
+    np.testing.assert_array_equal(means["ocean"].values.astype(bool), record.ocean.numpy())
+    assert means.attrs["samples"] == 11
+    assert means.attrs["lead"] == 2
+    assert means.attrs["method"] == "deeplift"
+    assert means.attrs["shard_settings_sha256"] == "5" * 64
+    assert means.attrs["completeness_error"] == 1e-7
 
 
-def test_chunk_given_twice_is_refused(folder, emulator, record):
-    shutil.copy(name_shard(folder, "middle", 0), name_shard(folder, "middle", 1))
-    # Chunk 0 holds the samples 6 and 9.
-    with pytest.raises(SealiencyError, match=r"pixels-middle_samples-0000\.h5 .* samples \[6, 9\] stand twice, \[\d+"):
-        collect(folder, emulator, record)
+def test_metadata_follow_cf(shards, grid, tmp_path):
+    means = reduce(shards, grid, tmp_path / "attributions.nc")
+    assert means.cf.bounds == {"distance": ["distance_bounds"]}
+    assert {"pixel_lat", "pixel_lon", "block_samples", "first_sample"} <= set(means["radial_positive"].coords)
+    assert means["radial_positive"].attrs["cell_methods"].startswith("distance: sum bootstrap_block: mean")
+    assert sorted(means.cf.standard_names["latitude"]) == ["lat", "pixel_lat"]
+    for key in set(means.variables) - {"distance_bounds"}:
+        assert means[key].attrs["long_name"], key
+        assert key == "pixel" or means[key].attrs["units"], key
 
 
-def test_pixel_given_twice_is_refused(folder, emulator, record):
-    # The copy of one block in the place of another agrees with itself in everything.
-    for chunk in range(3):
-        shutil.copy(name_shard(folder, "west", chunk), name_shard(folder, "east", chunk))
-    with pytest.raises(SealiencyError, match=r"pixels-east_samples-000\d\.h5"):
-        collect(folder, emulator, record)
+def test_every_large_variable_is_stored_by_pixel(shards, grid, tmp_path):
+    reduce(shards, grid, tmp_path / "attributions.nc")
+    with xr.open_dataset(tmp_path / "attributions.nc") as means:
+        for key in (*RADIAL, *HEATMAPS):
+            encoding = means[key].encoding
+            assert encoding["chunksizes"] == (1, *means[key].shape[1:])
+            assert encoding["zlib"]
+            assert encoding["shuffle"]
 
 
-def test_chunks_of_other_pixels_are_refused(folder, emulator, record):
-    shutil.copy(name_shard(folder, "west", 1), name_shard(folder, "east", 1))
-    with pytest.raises(SealiencyError, match=r"pixels-east_samples-0001\.h5: its pixels differ"):
-        collect(folder, emulator, record)
-
-
-def test_missing_and_foreign_samples_are_named(folder, emulator, record):
-    rewrite(name_shard(folder, "west", 2), samples=np.array([99, 100, 101]))
-    with pytest.raises(SealiencyError, match=r"\[22, 26, 29\] are missing, \[99, 100, 101\] do not belong"):
-        collect(folder, emulator, record)
-
-
-def test_fewer_chunks_than_planned_are_refused(three_chunks, emulator, record):
-    with pytest.raises(SealiencyError, match="are missing"):
-        collect(three_chunks, emulator, record, chunks=2)
-
-
-def test_damaged_shard_is_named(folder, emulator, record):
-    path = name_shard(folder, "north", 0)
-    path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(SealiencyError, match=r"pixels-north_samples-0000\.h5: not a readable shard"):
-        collect(folder, emulator, record)
-
-
-PLAN = {"method": "deeplift", "samples": SAMPLES, "sample_chunks": 3}
-
-
-@pytest.mark.parametrize(("seen", "asked"), [(1, 2), (3, 2)])
-def test_launcher_of_another_mpi_is_refused(three_chunks, emulator_path, prepared_path, tmp_path, seen, asked):
-    world = ThreadCommunicator(Post(seen), 0)
-    target = tmp_path / "heatmaps.nc"
-    with pytest.raises(SealiencyError, match=rf"attribution.ranks = {asked}, but MPI sees {seen} rank"):
-        reduce_heatmaps(prepared_path, emulator_path, three_chunks, BLOCKS, PLAN, target, asked, world)
-    assert not target.exists()
-
-
-def test_whole_reduction_from_files(three_chunks, emulator, emulator_path, record, prepared_path, tmp_path):
-    world = ThreadCommunicator(Post(1), 0)
-    target = tmp_path / "heatmaps.nc"
-    reduce_heatmaps(prepared_path, emulator_path, three_chunks, BLOCKS, PLAN, target, 1, world)
-    expected = reduce(three_chunks, emulator, record, prepared_path, tmp_path / "expected.nc")
-    for name in VARIABLES:
-        np.testing.assert_array_equal(read_netcdf(target)[name].values, expected[name].values)
-    assert read_netcdf(target).attrs["seed"] == 0
-    assert emulator.model_sha256 in read_netcdf(target).attrs["inputs_sha256"]
-
-
-def test_failed_reduction_leaves_no_file(folder, emulator, record, prepared_path, tmp_path):
-    shards = collect(folder, emulator, record)
-    name_shard(folder, "east", 1).unlink()
-    world = ThreadCommunicator(Post(1), 0)
-    with pytest.raises(OSError, match="pixels-east_samples-0001"):
-        reduce_shards(shards, prepared_path, tmp_path / "out" / "heatmaps.nc", {}, world)
-    assert not list((tmp_path / "out").iterdir())
-
-
-# --- reading ---
-
-
-def test_one_pixel_is_read_without_the_others(three_chunks, emulator, record, prepared_path, tmp_path):
-    target = tmp_path / "heatmaps.nc"
-    whole = reduce(three_chunks, emulator, record, prepared_path, target)
+def test_one_pixel_is_read_without_the_others(shards, grid, tmp_path):
+    target = tmp_path / "attributions.nc"
+    whole = reduce(shards, grid, target)
     # Spoil the stored values of every pixel but one.
     with h5py.File(target) as file:
-        stored = [file[name].id.get_chunk_info(at) for name in VARIABLES[:2] for at in (0, 1, 3)]
+        spoilt = [at for at in range(len(PIXELS)) if at != 4]
+        stored = [file[key].id.get_chunk_info(at) for key in (*RADIAL, *HEATMAPS) for at in spoilt]
     content = bytearray(target.read_bytes())
     for chunk in stored:
         content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
     target.write_bytes(content)
-    with netCDF4.Dataset(target) as file, pytest.raises(RuntimeError):
-        file["positive_mean"][:]
-    heatmaps = read_heatmaps(target, "east", Pixel(name="any", row=0, column=0))
-    assert heatmaps["pixel"].values.tolist() == ["east"]
-    for name in VARIABLES:
-        np.testing.assert_array_equal(heatmaps[name].values, whole[name].values[2:3])
+    for key in (*RADIAL, *HEATMAPS):
+        with netCDF4.Dataset(target) as file, pytest.raises(RuntimeError):
+            file[key][:]
+    one = read_heatmaps(target, "r5c8", Pixel(name="any", row=0, column=0))
+    assert one["pixel"].values.tolist() == ["r5c8"]
+    for key in (*RADIAL, *MONTHLY, *HEATMAPS):
+        np.testing.assert_array_equal(one[key], whole[key][4:5])
 
 
-def test_compared_stands_for_the_nearest_pixel_and_no_other_name_does(
-    three_chunks, emulator, record, prepared_path, tmp_path
-):
-    target = tmp_path / "heatmaps.nc"
-    reduce(three_chunks, emulator, record, prepared_path, target)
-    near = {(0, 0): "west", (4, 6): "middle", (6, 9): "east"}
-    for (row, column), name in near.items():
-        heatmaps = read_heatmaps(target, "compared", Pixel(name="any", row=row, column=column))
-        assert heatmaps["pixel"].values.tolist() == [name]
-    with pytest.raises(SealiencyError, match=r"heatmaps\.nc: holds no pixel elsewhere"):
+def test_compared_stands_for_the_nearest_pixel_and_no_other_name_does(shards, grid, tmp_path):
+    target = tmp_path / "attributions.nc"
+    reduce(shards, grid, target)
+    for (row, column), nearest in {(2, 0): "r3c1", (4, 6): "r4c5", (6, 9): "r5c8"}.items():
+        one = read_heatmaps(target, "compared", Pixel(name="any", row=row, column=column))
+        assert one["pixel"].values.tolist() == [nearest]
+    with pytest.raises(SealiencyError, match=r"attributions\.nc: holds no pixel elsewhere"):
         read_heatmaps(target, "elsewhere", Pixel(name="any", row=0, column=0))
+
+
+# --- memory ---
+
+
+def test_slabs_cover_every_pixel_once_and_fit_the_memory(shards, monkeypatch):
+    pixel_bytes = 32 * (6 * HISTORY * len(EDGES) + HISTORY * 80)
+    for pixels, wanted in ((1, [1] * 8), (1.99, [1] * 8), (2, [1, 2, 2, 1, 2]), (3, [3, 2, 3])):
+        monkeypatch.setattr(reduction, "SLAB_BYTES", int(pixels * pixel_bytes))
+        slabs = cut_slabs(shards)
+        assert [slab.size for slab in slabs] == wanted
+        covered = [(slab.paths[0].name, at) for slab in slabs for at in range(slab.part.start, slab.part.stop)]
+        assert covered == [
+            (f"pixels-{block}_samples-0000.h5", at) for block, members in BLOCKS.items() for at in range(len(members))
+        ]
+        assert [slab.first for slab in slabs] == [0, *np.cumsum(wanted)[:-1]]
+    # What cannot fit is summed all the same, alone.
+    monkeypatch.setattr(reduction, "SLAB_BYTES", 1)
+    assert cut_slabs(shards)[0] == Slab(0, slice(0, 1), shards.paths[0])
+
+
+def test_memory_does_not_grow_with_pixels_and_chunks(grid, identity, tmp_path, monkeypatch):
+    # Each pixel's sums take 32 kB; the large case holds 12 MB of them in 40 files, the small one a tenth in 2.
+    wide = identity | {"heatmaps": False, "distance_edges": np.arange(0.0, 10000, 60).tolist()}
+    monkeypatch.setattr(reduction, "SLAB_BYTES", 2**18)
+    peaks = {}
+    for size, chunks, members in (("small", 1, 20), ("large", 2, 200)):
+        samples = list(range(6, 6 + 4 * chunks))
+        blocks = {f"{b:04d}": [(f"b{b}p{at}", at % 8, at % 10) for at in range(members // 2)] for b in range(2)}
+        folder = write_shards(tmp_path / size, wide, samples, chunks, blocks)
+        shards = describe_set(folder, wide, samples, chunks, blocks)
+        tracemalloc.start()
+        run_ranks(1, lambda world, shards=shards: reduce_shards(shards, grid, tmp_path / "a.nc", {}, world))
+        peaks[size] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        stored = sum(path.stat().st_size for path in folder.iterdir())
+    assert stored > 5 * peaks["large"]
+    assert peaks["large"] < 1.3 * peaks["small"]
+
+
+# --- what fails ---
+
+
+def rewrite(path, key: str, values) -> None:
+    with h5py.File(path, "r+") as shard:
+        del shard[key]
+        shard[key] = values
+
+
+def spoil(path, key: str, **options) -> None:
+    """Damage the stored bytes of a dataset and nothing else."""
+    with h5py.File(path) as shard:
+        chunk = shard[key].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def spoilt(three_chunks, identity, tmp_path):
+    """A copy of the shards to spoil."""
+    folder = shutil.copytree(three_chunks, tmp_path / "shards")
+    return folder, describe_set(folder, identity, SAMPLES, CHUNKS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("radial_positive", np.nan, "holds values from nan to nan"),
+        ("radial_negative", -1.0, "holds values from -1 to .* at least 0"),
+        ("positive_sum", np.inf, "holds values from 0 to inf"),
+        ("negative_sum", 0.5, "holds values from .* to 0.5, .* at most 0"),
+        ("negative_sum", -np.inf, "holds values from -inf to -?0"),
+    ],
+)
+def test_what_is_no_sum_of_one_sign_is_refused(spoilt, grid, tmp_path, key, value, said):
+    folder, shards = spoilt
+    with h5py.File(name(folder, "0001", 1), "r+") as shard:
+        shard[key][1, 0, 0] = value
+    with pytest.raises(SealiencyError, match=rf"0001_samples-0001\.h5: {key} {said}.* delete it and run again"):
+        reduce(shards, grid, tmp_path / "attributions.nc")
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("radial_positive", (2, 1, 6, 4)),
+        ("radial_negative", (2, 2, 6, 1)),
+        ("positive_sum", (2, 6, 1, 10)),
+        ("negative_sum", (2, 1)),
+    ],
+)
+def test_sums_of_another_shape_are_refused(spoilt, grid, tmp_path, key, shape):
+    # NumPy would spread each of them over the shape that is wanted.
+    folder, shards = spoilt
+    rewrite(name(folder, "0001", 1), key, np.zeros(shape))
+    with pytest.raises(
+        SealiencyError, match=rf"0001_samples-0001\.h5: {key} has the shape .*; delete it and run again"
+    ):
+        reduce(shards, grid, tmp_path / "attributions.nc")
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("damage", ["missing", "bytes", "pixels", "variable"])
+@pytest.mark.usefixtures("small_slabs")
+def test_failed_reduction_names_the_shard_and_leaves_no_file(spoilt, grid, tmp_path, ranks, damage):
+    folder, shards = spoilt
+    # Found in the fourth slab, which is the last rank's.
+    path = name(folder, "0002", 1)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "bytes":
+        spoil(path, "positive_sum")
+    elif damage == "pixels":
+        rewrite(path, "radial_positive", np.zeros((0, 2, 6, 4)))
+    else:
+        with h5py.File(path, "r+") as shard:
+            del shard["completeness"]
+    with pytest.raises(SealiencyError, match=r"0002_samples-0001\.h5: cannot be read .* delete it and run again"):
+        reduce(shards, grid, tmp_path / "out" / "attributions.nc", ranks)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(("seen", "asked"), [(1, 2), (3, 2)])
+def test_launcher_of_another_mpi_is_refused(three_chunks, emulator_path, prepared_path, tmp_path, seen, asked):
+    target = tmp_path / "attributions.nc"
+    arguments = (prepared_path, emulator_path, three_chunks, list(BLOCKS), PLAN, target, asked)
+    with pytest.raises(SealiencyError, match=rf"attribution.ranks = {asked}, but MPI sees {seen} rank"):
+        reduce_attributions(*arguments, Rank(World(seen), 0))
+    assert not target.exists()
+
+
+def test_another_record_is_refused_before_any_shard_is_read(three_chunks, emulator_path, prepared_path, tmp_path):
+    other = shutil.copy(prepared_path, tmp_path / "other.nc")
+    with netCDF4.Dataset(other, "a") as file:
+        file.setncattr("title", "another")
+    arguments = (other, emulator_path, tmp_path / "nowhere", list(BLOCKS), PLAN, tmp_path / "a.nc", 1)
+    with pytest.raises(SealiencyError, match="was trained on another prepared record"):
+        reduce_attributions(*arguments, Rank(World(1), 0))
+
+
+# --- under MPI ---
+
+
+def launch(ranks, prepared_path, emulator_path, folder, target) -> subprocess.CompletedProcess[str]:
+    options = {
+        "--ranks": ranks,
+        "--prepared": prepared_path,
+        "--emulator": emulator_path,
+        "--shards": folder,
+        "--plan": json.dumps(PLAN),
+        "--target": target,
+        "--log": target.with_suffix(".log"),
+    }
+    command = [MPIEXEC, "-n", ranks, sys.executable, SCRIPT, *itertools.chain(*options.items()), "--blocks", *BLOCKS]
+    return subprocess.run(
+        list(map(str, command)), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
+    )
+
+
+@pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec beside Python or on the path")
+def test_ranks_of_mpi_write_the_same_file(three_chunks, emulator_path, prepared_path, tmp_path):
+    for ranks in (1, 2, 4):
+        answer = launch(ranks, prepared_path, emulator_path, three_chunks, tmp_path / f"{ranks}.nc")
+        assert answer.returncode == 0, answer.stdout
+    one, two, four = ((tmp_path / f"{ranks}.nc").read_bytes() for ranks in (1, 2, 4))
+    assert one == two == four
+    means = read_netcdf(tmp_path / "1.nc")
+    assert means.attrs["seed"] == 0
+    assert means.attrs["model_sha256"] in means.attrs["inputs_sha256"]
+    assert json.loads(means.attrs["settings"]) == PLAN | {"blocks": list(BLOCKS)}
+
+
+@pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec beside Python or on the path")
+def test_error_of_one_rank_of_mpi_ends_all_with_one_message(spoilt, emulator_path, prepared_path, tmp_path):
+    folder, _ = spoilt
+    # The second of three slabs.
+    spoil(name(folder, "0001", 2), "positive_sum")
+    (tmp_path / "out").mkdir()
+    answer = launch(2, prepared_path, emulator_path, folder, tmp_path / "out" / "attributions.nc")
+    assert answer.returncode != 0
+    assert answer.stdout.count("pixels-0001_samples-0002.h5: cannot be read") == 1
+    assert "Traceback" not in answer.stdout
+    assert "pixels-0001_samples-0002.h5: cannot be read" in (tmp_path / "out" / "attributions.log").read_text()
+    assert not list((tmp_path / "out").glob("*.nc"))
+    assert not list((tmp_path / "out").glob(".*"))

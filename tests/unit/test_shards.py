@@ -8,28 +8,53 @@ import torch
 
 from sealiency.analysis.plan import plan_run
 from sealiency.attribution import methods
-from sealiency.attribution.shards import attribute_pixels, make_attributor, read_shard
+from sealiency.attribution.explanation import attribute_pixels, make_attributor
+from sealiency.attribution.planning import Grid
+from sealiency.attribution.shards import divide_samples, read_shard
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Samples
+from sealiency.data.places import list_block_pixels
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseLayer
 from sealiency.naming import name_shard
 from small_world import BOX, HISTORY, NETWORK
 
 PIXELS = [Pixel(name="west", row=3, column=1), Pixel(name="east", lat=45.5, lon=-41.5)]
-SETTINGS = Attribution(pixels=PIXELS, samples=7, batch_size=3, device="cpu", precision="float64")
+EDGES = [0, 150, 400]
+SETTINGS = Attribution(
+    pixels=PIXELS,
+    samples=7,
+    sample_chunks=1,
+    pixel_blocks=1,
+    bootstrap_block=3,
+    distance_edges=EDGES,
+    device="cpu",
+    precision="float64",
+)
 
 
 def explain_one_by_one(emulator, record, samples: list[int], row: int, column: int) -> np.ndarray:
     """DeepLIFT of each sample alone, from windows cut by hand; the method itself is tested in test_methods.py."""
-    network = emulator.network.double()
-    method = methods.DeepLift(network, torch.zeros(1, HISTORY, 8, 10).double(), 1, 2)
-    maps = []
-    for k in samples:
+    method = methods.DeepLift(emulator.network.double(), torch.zeros(1, HISTORY, 8, 10).double(), 1e9, 2, "float64")
+    maps = np.zeros((len(samples), HISTORY, 8, 10))
+    for number, k in enumerate(samples):
         x = record.anomaly[k - HISTORY : k][None].double()
         (tile,) = method.tiles(x, [row * 10 + column])
-        maps.append(tile.attributions[0].numpy())
-    return np.stack(maps)
+        tile.window.cut(torch.from_numpy(maps[number])).copy_(tile.attributions[0, 0])
+    return maps
+
+
+def sum_by_distance(maps: np.ndarray, record, row: int, column: int) -> np.ndarray:
+    """Sums of maps (..., lat, lon) over the cells of each distance bin, by the law of cosines, of shape (..., bin)."""
+    sums = np.zeros((*maps.shape[:-2], len(EDGES)))
+    phi, theta = np.deg2rad(record.lat), np.deg2rad(record.lon)
+    for i, j in itertools.product(range(8), range(10)):
+        cosine = np.sin(phi[row]) * np.sin(phi[i]) + np.cos(phi[row]) * np.cos(phi[i]) * np.cos(
+            theta[j] - theta[column]
+        )
+        distance = 6371 * np.arccos(min(cosine, 1))
+        sums[..., sum(distance >= edge for edge in EDGES[1:])] += maps[..., i, j]
+    return sums
 
 
 def write_shard(emulator, record, folder, block="west", chunk=0, **settings):
@@ -51,12 +76,53 @@ def test_sums_are_those_of_a_plain_loop(emulator, record, tmp_path, block, row, 
         scale = np.abs(maps).max()
         np.testing.assert_allclose(shard["positive_sum"][0], np.where(maps > 0, maps, 0).sum(0), atol=1e-13 * scale)
         np.testing.assert_allclose(shard["negative_sum"][0], np.where(maps < 0, maps, 0).sum(0), atol=1e-13 * scale)
+        assert shard["block_samples"][:].tolist() == [3, 3, 1]
         for sign, part in (("positive", np.maximum(maps, 0)), ("negative", np.maximum(-maps, 0))):
-            monthly = shard[f"monthly_{sign}"][0]
-            np.testing.assert_allclose(monthly, part.sum((2, 3)), atol=1e-12 * scale)
-            assert monthly.sum() > 0
-            np.testing.assert_allclose(np.abs(shard[f"{sign}_sum"][0]).sum((1, 2)), monthly.sum(0), rtol=1e-10)
-        assert shard["positive_sum"].dtype == np.float64
+            radial = shard[f"radial_{sign}"][0]
+            by_sample = sum_by_distance(part, record, row, column)
+            expected = np.stack([by_sample[:3].sum(0), by_sample[3:6].sum(0), by_sample[6]])
+            assert (expected > 0).any((0, 1)).all()
+            np.testing.assert_allclose(radial, expected, atol=1e-12 * scale)
+            np.testing.assert_allclose(np.abs(shard[f"{sign}_sum"][0]).sum((1, 2)), radial.sum((0, 2)), rtol=1e-10)
+        assert shard["positive_sum"].dtype == shard["radial_positive"].dtype == np.float64
+
+
+def test_heatmaps_are_left_out_on_request_and_change_nothing_else(emulator, record, tmp_path):
+    with (
+        h5py.File(write_shard(emulator, record, tmp_path / "with")) as whole,
+        h5py.File(write_shard(emulator, record, tmp_path / "without", heatmaps=False)) as small,
+    ):
+        assert set(whole) - set(small) == {"positive_sum", "negative_sum"}
+        assert set(small) < set(whole)
+        for name in ("radial_positive", "radial_negative", "completeness"):
+            np.testing.assert_array_equal(whole[name][:], small[name][:])
+    assert not read_shard(tmp_path / "without" / "pixels-west_samples-0000.h5").identity.heatmaps
+
+
+def test_listed_pixels_have_heatmaps_and_all_pixels_have_none():
+    assert SETTINGS.keeps_heatmaps
+    assert not Attribution(pixels="all").keeps_heatmaps
+    assert Attribution(pixels="all", heatmaps=True).keeps_heatmaps
+    assert not SETTINGS.model_copy(update={"heatmaps": False}).keeps_heatmaps
+
+
+@pytest.mark.parametrize("memory_gb", [1e-9, 10])
+def test_batches_change_no_sum(emulator, record, tmp_path, memory_gb):
+    with h5py.File(write_shard(emulator, record, tmp_path, memory_gb=memory_gb)) as shard:
+        maps = explain_one_by_one(emulator, record, shard["samples"][:].tolist(), 3, 1)
+        expected = np.maximum(maps, 0).sum(0)
+        np.testing.assert_allclose(shard["positive_sum"][0], expected, atol=1e-13 * np.abs(maps).max())
+
+
+@pytest.mark.parametrize(("samples", "length", "chunks"), [(12, 3, 2), (13, 5, 3), (7, 32, 1), (40, 4, 3)])
+def test_chunks_are_whole_bootstrap_blocks(samples, length, chunks):
+    numbers = list(range(100, 100 + samples))
+    parts = [divide_samples(numbers, length, chunks, chunk) for chunk in range(chunks)]
+    assert [k for part in parts for block in part for k in block] == numbers
+    blocks = [block for part in parts for block in part]
+    assert all(len(block) == length for block in blocks[:-1])
+    assert 0 < len(blocks[-1]) <= length
+    assert all(parts)
 
 
 def test_sums_add_up_to_the_change_of_the_forecasts(emulator, record, tmp_path):
@@ -68,6 +134,7 @@ def test_sums_add_up_to_the_change_of_the_forecasts(emulator, record, tmp_path):
         change = (network(inputs) - network(inputs * 0))[:, 0, 3, 1].sum().item()
         assert total == pytest.approx(change, rel=1e-10)
         assert 0 <= shard.attrs["completeness_error"] < 1e-12
+        assert shard["completeness"].shape == (1,)
         assert shard.attrs["completeness_error"] == shard["completeness"][:].max()
 
 
@@ -77,12 +144,12 @@ def test_all_pixels_are_divided_into_blocks(emulator, record, tmp_path):
     for block in ("0000", "0001", "0002", "0003"):
         pixels += read_shard(write_shard(emulator, record, tmp_path, block, **settings)).pixels
     ocean = [tuple(cell) for cell in np.argwhere(record.ocean.numpy()).tolist()]
-    assert [(row, column) for _, row, column in pixels] == ocean
-    assert [name for name, _, _ in pixels] == [f"r{row}c{column}" for row, column in ocean]
+    assert sorted((row, column) for _, row, column in pixels) == ocean
+    assert {name for name, _, _ in pixels} == {f"r{row}c{column}" for row, column in ocean}
 
 
 def test_block_of_several_pixels_holds_each_in_its_place(emulator, record, tmp_path):
-    settings = {"pixels": "all", "pixel_blocks": 20, "samples": 3, "batch_size": 2}
+    settings = {"pixels": "all", "pixel_blocks": 20, "samples": 3, "heatmaps": True}
     path = write_shard(emulator, record, tmp_path, "0006", **settings)
     shard = read_shard(path)
     assert len(shard.pixels) == 4
@@ -94,13 +161,14 @@ def test_block_of_several_pixels_holds_each_in_its_place(emulator, record, tmp_p
 
 
 def test_more_blocks_than_ocean_cells_are_refused_before_any_work(record):
-    attribution = Attribution(pixels="all", pixel_blocks=78)
+    attribution = Attribution(pixels="all", pixel_blocks=78, sample_chunks=1)
     coast = Pixel(name="coast", row=4, column=4)
     arguments = {
         "leads": [2],
         "samples": Samples(history=HISTORY, training=24, validation=10),
         "instance": Instance(compared=coast),
         "ablation": Ablation(region=BOX),
+        "planned": Grid(8, 10, 77),
     }
     plan_run(record, attribution=attribution.model_copy(update={"pixel_blocks": 77}), **arguments)
     with pytest.raises(SealiencyError, match="pixel_blocks"):
@@ -126,7 +194,7 @@ def test_other_methods_ignore_baseline_samples(emulator, record):
 
 def test_precision_is_that_of_the_arithmetic(emulator, record, tmp_path, monkeypatch):
     # The bound of float32 is asked for in float32.
-    monkeypatch.setattr(methods.DeepLift, "tolerances", {torch.float32: 1e-3, torch.float64: 0.0})
+    monkeypatch.setattr(methods.DeepLift, "tolerances", {"float32": 1e-3, "float64": 0.0})
     path = write_shard(emulator, record, tmp_path, precision="float32")
     with h5py.File(path) as shard:
         assert 1e-9 < shard.attrs["completeness_error"] < 1e-3
@@ -146,9 +214,9 @@ def test_file_says_what_it_is(emulator, record, tmp_path):
 
 
 def test_broken_completeness_is_named_and_leaves_no_file(emulator, record, tmp_path, monkeypatch):
-    # The functional ReLU, which Captum does not see.
+    # A forward pass that is not what the layers say.
     def forward(self, x):
-        return torch.cat([x, self.conv(torch.relu(self.norm(x)))], dim=1)
+        return torch.cat([x, self.conv(torch.nn.functional.gelu(self.norm(x)))], dim=1)
 
     monkeypatch.setattr(DenseLayer, "forward", forward)
     message = r"sample \d+, pixel west \(row 3, column 1\), lead 2: completeness error \S+ exceeds 1e-12"
@@ -157,33 +225,34 @@ def test_broken_completeness_is_named_and_leaves_no_file(emulator, record, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_worst_sample_is_the_one_named(emulator, record, tmp_path, monkeypatch):
-    original = methods.DeepLift.attribute
-    batches = itertools.count()
+def spoil(monkeypatch, faults: dict[int, float], pixel: int = 0) -> None:
+    """Add to the attributions of some samples, by their number among those asked for."""
+    original = methods.DeepLift.tiles
 
-    def attribute(self, inputs, pixel):
-        values = original(self, inputs, pixel)
-        if next(batches) == 1:
-            # The batch of the samples 18, 21 and 25, all of them wrong and 21 most.
-            values[:, 0, 4, 4] += torch.tensor([1e-6, 1e3, 1e-4])
-        return values
+    def tiles(self, inputs, pixels):
+        for tile in original(self, inputs, pixels):
+            if pixel in tile.pixels:
+                for number in range(*tile.samples.indices(len(inputs))):
+                    at = number - tile.samples.start, tile.pixels.index(pixel), 0, 2, 2
+                    tile.attributions[at] += faults.get(number, 0)
+            yield tile
 
-    monkeypatch.setattr(methods.DeepLift, "attribute", attribute)
-    with pytest.raises(SealiencyError, match=r"sample 21, pixel west"):
-        write_shard(emulator, record, tmp_path)
+    monkeypatch.setattr(methods.DeepLift, "tiles", tiles)
+
+
+def test_worst_sample_and_pixel_are_the_ones_named(emulator, record, tmp_path, monkeypatch):
+    spoil(monkeypatch, {3: 1e-6, 4: 1e3, 5: 1e-4}, pixel=2)
+    settings = {"pixels": "all", "pixel_blocks": 20}
+    (name, row, column) = list_block_pixels(
+        SETTINGS.model_copy(update=settings), "0003", record.ocean.numpy(), record.lat, record.lon
+    )[2]
+    with pytest.raises(SealiencyError, match=rf"sample 21, pixel {name} \(row {row}, column {column}\)"):
+        write_shard(emulator, record, tmp_path, "0003", **settings)
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf])
 def test_attribution_that_is_not_finite_is_refused(emulator, record, tmp_path, monkeypatch, fault):
-    original = methods.DeepLift.attribute
-
-    def attribute(self, inputs, pixel):
-        values = original(self, inputs, pixel)
-        if len(values) > 1:
-            values[1, 0, 0, 0] = fault
-        return values
-
-    monkeypatch.setattr(methods.DeepLift, "attribute", attribute)
+    spoil(monkeypatch, {1: fault})
     with pytest.raises(SealiencyError, match=r"sample 10, pixel west .* completeness error (nan|inf)"):
         write_shard(emulator, record, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -191,12 +260,15 @@ def test_attribution_that_is_not_finite_is_refused(emulator, record, tmp_path, m
 
 def test_method_that_forgets_samples_is_refused(emulator, record, tmp_path, monkeypatch):
     original = methods.DeepLift.tiles
-    monkeypatch.setattr(
-        methods.DeepLift, "tiles", lambda self, inputs, pixels: itertools.islice(original(self, inputs, pixels), 2)
-    )
+    monkeypatch.setattr(methods.DeepLift, "tiles", lambda self, inputs, pixels: original(self, inputs[:5], pixels))
     with pytest.raises(SealiencyError, match="were not attributed"):
         write_shard(emulator, record, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_tf32_needs_a_gpu(emulator, record, tmp_path):
+    with pytest.raises(SealiencyError, match=r"attribution\.precision = tf32: PyTorch sees no GPU here"):
+        write_shard(emulator, record, tmp_path, precision="tf32")
 
 
 def test_emulator_of_another_record_is_refused(emulator, record, tmp_path):

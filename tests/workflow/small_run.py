@@ -30,8 +30,8 @@ SETTINGS: dict[str, Any] = {
     "attribution": {
         "pixels": [{"name": "north", "lat": 55.5, "lon": -43.5}, {"name": "south", "row": 5, "column": 20}],
         "samples": 12,
+        "bootstrap_block": 3,
         "sample_chunks": 2,
-        "batch_size": 4,
     },
     "instance": {"compared": {"name": "coast", "lat": 50.5, "lon": -48.5}},
     "ablation": {"region": {"south": 44, "north": 48, "west": -42, "east": -38}},

@@ -15,7 +15,7 @@ from small_run import Workflow, merge
 pytestmark = pytest.mark.workflow
 
 PLAN = "results/small/plan_run/plan.json"
-HEATMAPS = "results/small/reduce_shards/lead6_seed0/deeplift/heatmaps.nc"
+HEATMAPS = "results/small/reduce_shards/lead6_seed0/deeplift/attributions.nc"
 
 
 @pytest.mark.parametrize(

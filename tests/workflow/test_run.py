@@ -41,7 +41,7 @@ def test_the_report_is_one_file_with_every_figure(finished):
 
 
 def test_heatmaps_are_the_means_of_their_shards(finished):
-    heatmaps = xr.open_dataset(finished.results / "reduce_shards" / "lead6_seed0" / "deeplift" / "heatmaps.nc")
+    heatmaps = xr.open_dataset(finished.results / "reduce_shards" / "lead6_seed0" / "deeplift" / "attributions.nc")
     assert heatmaps["pixel"].values.tolist() == ["north", "south"]
     folder = finished.results / "attribute_pixels" / "lead6_seed0" / "deeplift"
     sums = [h5py.File(folder / f"pixels-south_samples-{chunk:04d}.h5")["positive_sum"][0] for chunk in (0, 1)]

@@ -1,7 +1,7 @@
 """Sums of attributions, one shard per lead, seed, chunk of samples and block of pixels."""
 
+from sealiency.attribution.planning import THREADS
 from sealiency.naming import name_blocks, name_shard
-from sealiency.config.attribution import select_block
 
 SHARD_FOLDER = f"{RUN}/attribute_pixels/{MODEL}/{CONFIG.attribution.method}"
 BLOCKS = name_blocks(CONFIG.attribution)
@@ -20,12 +20,14 @@ rule attribute_pixels:
         f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk}}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
+    threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=PLAN.memory_mb,
+        runtime=PLAN.runtime,
+        # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
+        memory_gb=str(CONFIG.attribution.memory_gb),
     params:
-        attribution=lambda w: settings(select_block(CONFIG.attribution, w.block)),
+        attribution=lambda w: block_settings(w.block),
         code=code("attribute_pixels"),
     message:
         "attributing lead {wildcards.lead}, seed {wildcards.seed}, pixels {wildcards.block}, chunk {wildcards.chunk}"

@@ -1,14 +1,27 @@
 """The configuration, and the names and paths that several stages share."""
 
+import atexit
+import gc
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from sealiency.attribution.planning import plan_shards
+from sealiency.config.attribution import SCHEDULING, select_block
 from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.provenance import hash_code
+
+# Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
+gc.disable()
+
+
+onstart:
+    gc.enable()
+
 
 # A configuration file replaces the demo as a whole; a `configfile:` beside it would be merged into it.
 if not workflow.overwrite_configfiles:
@@ -29,10 +42,14 @@ CONFIG = checked(
     config,
     ", ".join(map(str, workflow.overwrite_configfiles)) or "config/demo.yaml",
 )
+# Once and for all rules: after this line no setting of the attribution is `auto`.
+PLAN = checked(plan_shards, CONFIG)
+CONFIG = CONFIG.model_copy(update={"attribution": PLAN.attribution})
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]
-# Pixels that figure 4 shows: those listed, or of all the one on which methods are compared.
+# Pixels that figure 4 shows: those listed, or of all the one on which methods are compared; none without heatmaps.
 GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
+GROUP_PIXELS = GROUP_PIXELS if CONFIG.attribution.keeps_heatmaps else []
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
@@ -58,6 +75,21 @@ wildcard_constraints:
 def settings(section, *keys):
     """Return a section of the configuration, or some of its keys, as plain values for `params`."""
     return section.model_dump(mode="json", include=set(keys) or None)
+
+
+@cache
+def block_settings(block):
+    """Return what the shards of a block depend on, as plain values; thousands of jobs share it."""
+    announce_plan()
+    return select_block(CONFIG.attribution, block).model_dump(mode="json", exclude=set(SCHEDULING))
+
+
+@cache
+def announce_plan():
+    """Print the plan at the end of a dry run, below its list of jobs, which may be long."""
+    # Snakemake knows that it is a dry run only once it asks for jobs.
+    if workflow.dryrun:
+        atexit.register(print, f"\n{PLAN.describe()}", file=sys.stderr)
 
 
 def code(rule_name):
@@ -89,6 +121,7 @@ def caption(*keys):
         "baselines": "; ".join(f"{m}: {CONFIG.attribution.describe_baseline(m)}" for m in CONFIG.instance.methods),
         "months": str(CONFIG.ablation.months),
         "samples": str(CONFIG.attribution.samples),
+        "precision": CONFIG.attribution.precision,
     }
     return lambda wildcards: {key: stated.get(key) or wildcards[key] for key in keys}
 

@@ -25,7 +25,6 @@ rule explain_instance:
         attribution=settings(
             CONFIG.attribution,
             "method",
-            "batch_size",
             "precision",
             "integration_steps",
             "baseline_samples",

@@ -1,4 +1,4 @@
-"""The figures: the paper's five by lead, the training curves, and skill."""
+"""The figures: the paper's five by lead, maps of every pixel's attributions, the training curves, and skill."""
 
 
 rule plot_forecast:
@@ -85,7 +85,7 @@ rule plot_instance:
 rule plot_group:
     input:
         skill=by_lead(SKILL),
-        heatmaps=by_lead(HEATMAPS),
+        attributions=by_lead(ATTRIBUTIONS),
     output:
         **figure(
             "plot_group",
@@ -113,6 +113,37 @@ rule plot_group:
         "drawing figure 4, lead {wildcards.lead}, pixel {wildcards.pixel}"
     script:
         "../scripts/plot_group.py"
+
+
+rule plot_attribution_maps:
+    input:
+        attributions=ATTRIBUTIONS,
+        skill=SKILL,
+    output:
+        **figure(
+            "plot_attribution_maps",
+            MODEL,
+            "2 Training set",
+            "Maps of attributions",
+            lead="{lead}",
+        ),
+    log:
+        f"{RUN}/logs/plot_attribution_maps/{MODEL}.log",
+    benchmark:
+        f"{RUN}/benchmarks/plot_attribution_maps/{MODEL}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        figures=settings(CONFIG.figures),
+        caption=caption("data_set", "filter", "lead", "method", "baseline", "samples", "precision"),
+        code=code("plot_attribution_maps"),
+    message:
+        "drawing maps of attributions, lead {wildcards.lead}"
+    script:
+        "../scripts/plot_attribution_maps.py"
 
 
 rule plot_ablation:
@@ -220,6 +251,8 @@ rule plot_skill_maps:
         "../scripts/plot_skill_maps.py"
 
 
+# A map of a few listed pixels shows nothing.
+MAPPED_LEADS = CONFIG.leads if CONFIG.attribution.pixels == "all" else []
 # Training curves of every seed; everything else of the first.
 FIGURE_FILES = [
     *by_lead(
@@ -232,5 +265,6 @@ FIGURE_FILES = [
     *by_lead([rules.plot_ablation.output.png, rules.plot_skill_maps.output.png]),
     *expand(rules.plot_training.output.png, lead=CONFIG.leads, seed=CONFIG.training.seeds),
     *expand(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),
+    *expand(rules.plot_attribution_maps.output.png, lead=MAPPED_LEADS, seed=SEED),
     rules.plot_skill.output.png,
 ]

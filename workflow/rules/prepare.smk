@@ -1,5 +1,7 @@
 """Filtered, standardised anomalies; and what the run will explain, checked before any long work."""
 
+from dataclasses import asdict
+
 from sealiency.naming import find_files
 
 if CONFIG.data.source == "esgf":
@@ -60,9 +62,10 @@ rule plan_run:
     params:
         leads=CONFIG.leads,
         samples=settings(CONFIG.samples),
-        attribution=settings(CONFIG.attribution),
+        attribution=CONFIG.attribution.model_dump(mode="json", exclude={"job_minutes", "ranks"}),
         instance=settings(CONFIG.instance),
         ablation=settings(CONFIG.ablation),
+        planned=asdict(PLAN.grid),
         code=code("plan_run"),
     message:
         "checking that every pixel, sample and lead exists"

@@ -1,8 +1,8 @@
-"""Mean heatmaps from the shards, summed under MPI."""
+"""Mean attributions from the shards, summed under MPI."""
 
 import json
 
-HEATMAPS = f"{RUN}/reduce_shards/{MODEL}/{CONFIG.attribution.method}/heatmaps.nc"
+ATTRIBUTIONS = f"{RUN}/reduce_shards/{MODEL}/{CONFIG.attribution.method}/attributions.nc"
 
 
 rule reduce_shards:
@@ -11,7 +11,7 @@ rule reduce_shards:
         emulator=EMULATOR,
         shards=[str(name_shard(SHARD_FOLDER, block, chunk)) for block in BLOCKS for chunk in CHUNKS],
     output:
-        HEATMAPS,
+        ATTRIBUTIONS,
     log:
         f"{RUN}/logs/reduce_shards/{MODEL}.log",
     benchmark:
@@ -22,12 +22,18 @@ rule reduce_shards:
     resources:
         mpi="mpiexec",
         tasks=CONFIG.attribution.ranks,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=1000 * (CONFIG.attribution.ranks + 1),
+        runtime=240,
     params:
         folder=lambda w, input: Path(input.shards[0]).parent,
         blocks=BLOCKS,
-        plan=json.dumps(settings(CONFIG.attribution, "method", "samples", "sample_chunks")),
+        plan=json.dumps(
+            {
+                **settings(CONFIG.attribution, "method", "samples", "bootstrap_block"),
+                "sample_chunks": len(CHUNKS),
+                "heatmaps": CONFIG.attribution.keeps_heatmaps,
+            }
+        ),
         script=Path(workflow.basedir) / "workflow" / "scripts" / "reduce_shards.py",
         code=code("reduce_shards"),
     message:

@@ -15,6 +15,9 @@ BENCHMARKS = {
     "plot_group": expand(
         f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv", lead=CONFIG.leads, pixel=GROUP_PIXELS
     ),
+    "plot_attribution_maps": expand(
+        f"{RUN}/benchmarks/plot_attribution_maps/{MODEL}.tsv", lead=MAPPED_LEADS, seed=SEED
+    ),
     "attribute_pixels": expand(
         f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk:04d}}.tsv",
         lead=CONFIG.leads,
@@ -46,7 +49,7 @@ rule write_summary:
     input:
         plan=rules.plan_run.output[0],
         skill=expand(SKILL, lead=CONFIG.leads, seed=CONFIG.training.seeds),
-        heatmaps=expand(HEATMAPS, lead=CONFIG.leads, seed=CONFIG.training.seeds),
+        attributions=expand(ATTRIBUTIONS, lead=CONFIG.leads, seed=CONFIG.training.seeds),
         emulators=expand(EMULATOR, lead=CONFIG.leads, seed=CONFIG.training.seeds),
         figures=FIGURE_FILES,
     output:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sealiency.attribution.shards import attribute_pixels
+from sealiency.attribution.explanation import attribute_pixels
 from sealiency.config.attribution import Attribution
 from sealiency.data.prepare import PreparedRecord
 from sealiency.logs import log_job
@@ -14,7 +14,7 @@ def main(job):
     attribute_pixels(
         emulator=load_emulator(job.input.emulator, job.threads),
         record=PreparedRecord(job.input.prepared),
-        settings=Attribution(**job.params.attribution),
+        settings=Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb)),
         block=job.wildcards.block,
         chunk=int(job.wildcards.chunk),
         target=Path(job.output[0]),

@@ -3,6 +3,7 @@
 import json
 
 from sealiency.analysis.plan import plan_run
+from sealiency.attribution.planning import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
@@ -19,6 +20,7 @@ def main(job):
         attribution=Attribution(**job.params.attribution),
         instance=Instance(**job.params.instance),
         ablation=Ablation(**job.params.ablation),
+        planned=Grid(**job.params.planned),
     )
     with write_whole(job.output[0]) as partial:
         partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")

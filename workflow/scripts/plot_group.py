@@ -14,7 +14,7 @@ def main(job):
     settings = Figures(**job.params.figures)
     skill = {int(dataset.attrs["lead"]): dataset for dataset in map(read_netcdf, job.input.skill)}
     compared = Pixel(**job.params.compared)
-    heatmaps = [read_heatmaps(path, job.wildcards.pixel, compared) for path in job.input.heatmaps]
+    heatmaps = [read_heatmaps(path, job.wildcards.pixel, compared) for path in job.input.attributions]
     by_lead = {int(dataset.attrs["lead"]): dataset for dataset in heatmaps}
     pixel = str(heatmaps[0]["pixel"].values[0])
     figure = plot_group(skill, by_lead, pixel, settings, int(job.wildcards.lead))

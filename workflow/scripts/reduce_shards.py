@@ -1,4 +1,4 @@
-"""Reduce the shards of one emulator to mean heatmaps; run under mpiexec or srun."""
+"""Reduce the shards of one emulator to mean attributions; run under mpiexec or srun."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from sealiency.attribution.reduction import reduce_heatmaps
+from sealiency.attribution.reduction import reduce_attributions
 from sealiency.logs import log_job
 
 
@@ -25,7 +25,7 @@ def main():
     world = MPI.COMM_WORLD
     try:
         with log_job(a.log if world.rank == 0 else a.log.with_suffix(f".rank{world.rank}.log")):
-            reduce_heatmaps(a.prepared, a.emulator, a.shards, a.blocks, a.plan, a.target, a.ranks, world)
+            reduce_attributions(a.prepared, a.emulator, a.shards, a.blocks, a.plan, a.target, a.ranks, world)
     except SystemExit:
         # The others would wait for this rank for ever.
         world.Abort(1)

@@ -13,7 +13,7 @@ def main(job):
         run=job.params.run,
         plan=job.input.plan,
         skill=job.input.skill,
-        heatmaps=job.input.heatmaps,
+        heatmaps=job.input.attributions,
         emulators=job.input.emulators,
         benchmarks=job.params.benchmarks,
     )

@@ -1,10 +1,11 @@
 """The explanation of one forecast: several methods on one pixel, and one method on three places."""
 
 import numpy as np
+import torch
 import xarray as xr
 
 from sealiency.attribution.completeness import check_completeness, measure_completeness
-from sealiency.attribution.shards import make_attributor
+from sealiency.attribution.explanation import make_attributor
 from sealiency.config.attribution import Attribution, Instance
 from sealiency.data.places import choose_places
 from sealiency.data.prepare import PreparedRecord
@@ -51,12 +52,11 @@ def explain_instance(
         maps = np.zeros((len(pixels), *inputs.shape[1:]), np.float32)
         for tile in attributor.tiles(inputs, flat):
             values = tile.attributions.double().cpu().numpy()
-            errors = measure_completeness(values, expected[:, tile.pixel])
-            row, column = pixels[tile.pixel]
-            check_completeness(
-                errors, attributor.tolerance, attributor.mend, [sample], f"row {row}, column {column}", emulator.lead
-            )
-            maps[tile.pixel] = values[0]
+            axes = (2, 3, 4)
+            errors = measure_completeness(values.sum(axes), np.abs(values).sum(axes), expected[:, tile.pixels])
+            names = [f"(row {pixels[at][0]}, column {pixels[at][1]})" for at in tile.pixels]
+            check_completeness(errors, attributor.tolerance, attributor.mend, [sample], names, emulator.lead)
+            tile.window.cut(torch.from_numpy(maps))[tile.pixels] = tile.attributions[0].float().cpu()
         return maps, attributor.baseline_name
 
     place_maps, baseline = heatmaps(attribution.method, list(places.values()))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sealiency.analysis.ablation import find_box
+from sealiency.attribution.planning import Grid, check_record_grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.places import choose_places, list_block_pixels
@@ -19,13 +20,23 @@ def plan_run(
     attribution: Attribution,
     instance: Instance,
     ablation: Ablation,
+    planned: Grid,
 ) -> dict[str, Any]:
     """Return the samples of each lead and the explained pixels, having checked that all of them exist.
+
+    Parameters
+    ----------
+    record
+        Prepared record.
+    leads, samples, attribution, instance, ablation
+        Settings of the run.
+    planned
+        Grid that the attribution was divided into jobs by.
 
     Raises
     ------
     SealiencyError
-        If the record is too short for a lead, or a pixel or sample lies outside it.
+        If the record is too short for a lead, a pixel or sample lies outside it, or the jobs do not fit its grid.
     """
     periods = {}
     # The longest lead needs the most months.
@@ -44,10 +55,13 @@ def plan_run(
         }
     ocean = record.ocean.numpy()
     find_box(ablation, record)
-    if attribution.pixels == "all" and attribution.pixel_blocks > ocean.sum():
+    if attribution.pixels == "all" and int(attribution.pixel_blocks) > ocean.sum():
         raise SealiencyError(
             f"attribution.pixel_blocks = {attribution.pixel_blocks} exceeds the {ocean.sum()} ocean cells; lower it"
         )
+    rows, columns = ocean.shape
+    found = Grid(rows, columns, int(ocean.sum()))
+    check_record_grid(planned, attribution, samples.history, samples.training, found)
     # The rules' own choice depends on the sample; what the user named must fit any.
     choose_places(instance, record.anomaly[0].numpy(), ocean, record.lat, record.lon)
     pixels = [

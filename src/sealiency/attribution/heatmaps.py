@@ -1,4 +1,4 @@
-"""Reading one pixel out of the mean heatmaps of many."""
+"""Reading one pixel out of the reduced attributions of many."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sealiency.errors import SealiencyError
 
 
 def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
-    """Read the mean heatmaps of one pixel, without reading those of the others.
+    """Read the mean attributions of one pixel, without reading those of the others.
 
     Parameters
     ----------

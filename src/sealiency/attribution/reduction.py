@@ -1,26 +1,51 @@
-"""The reduction of shards to mean heatmaps: ranks divide pixels, and every sum runs in the order of chunks."""
+"""The reduction of shards to mean attributions, in bounded memory and the same bit for bit on any number of ranks.
 
+Rank 0 checks all shards and tells the others what to do. Pixels are cut into slabs that fit into memory, which the ranks
+take in turn. A rank adds a slab's chunks in their order, compresses the means as HDF5 stores them, and hands them to
+rank 0 before it begins its next slab; rank 0 writes slabs in their order. So no sum and no byte depends on the ranks.
+
+The file is CF NetCDF of these variables, in standardised units where no other is named:
+
+=========================================  ==================================  =====================================
+`radial_positive`, `radial_negative`       pixel, bootstrap_block, lag,        sum over the cells of a distance bin,
+                                           distance                            mean over the samples of a block
+`monthly_positive`, `monthly_negative`,    pixel, lag                          sum over space, mean over all samples
+`monthly_all`
+`positive_mean`, `negative_mean`           pixel, lag, lat, lon                mean over all samples, where the shards
+                                                                               hold heatmaps
+`completeness`                             pixel                               worst error of all samples
+`distance`, `distance_bounds` (km)         distance; distance, bounds          great-circle distance from the pixel
+`block_samples`, `first_sample`            bootstrap_block                     number of samples, and of the first one
+=========================================  ==================================  =====================================
+"""
+
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import h5py
 import netCDF4
 import numpy as np
+import xarray as xr
 
-from sealiency.attribution.shards import Identity, Shard, read_shard
-from sealiency.data.prepare import PreparedRecord
+from sealiency.attribution.collection import ShardSet, collect_shards
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
-from sealiency.files import read_netcdf, write_whole
-from sealiency.models.emulator import Emulator, load_emulator
-from sealiency.naming import name_shard
+from sealiency.files import deflate, sha256, write_whole
 from sealiency.progress import track
 from sealiency.provenance import describe_provenance
 
 LOGGER = logging.getLogger(__name__)
+# Bytes of sums that a rank holds at once; one pixel is summed whatever it takes.
+SLAB_BYTES = 64 * 2**20
+# Where the last distance bin ends: half the Earth's circumference.
+FARTHEST_KM = 20015.0
+SIGNS = ("positive", "negative")
 
 
 class Communicator(Protocol):
@@ -29,14 +54,44 @@ class Communicator(Protocol):
     rank: int
     size: int
 
-    def send(self, obj: Any, dest: int, tag: int = 0) -> None:
-        """Send an object to a rank."""
+    def bcast(self, obj: Any, root: int = 0) -> Any:
+        """Give every rank the root's object."""
 
-    def recv(self, source: int, tag: int = 0) -> Any:
+    def ssend(self, obj: Any, dest: int) -> None:
+        """Send an object to a rank and return when it receives it."""
+
+    def recv(self, *, source: int) -> Any:
         """Receive an object from a rank."""
 
 
-def reduce_heatmaps(
+@dataclass(frozen=True)
+class Slab:
+    """Pixels that are summed together."""
+
+    first: int
+    """The first pixel's number in the result."""
+    part: slice
+    """The pixels' places in their shards."""
+    paths: list[Path]
+    """Their shards, in the order of chunks."""
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.part.stop - self.part.start
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a slab comes to."""
+
+    rows: dict[str, np.ndarray]
+    """Small variables, of shape (pixel, ...)."""
+    chunks: list[dict[str, bytes]]
+    """Large variables of each pixel, as HDF5 stores them."""
+
+
+def reduce_attributions(
     prepared: Path,
     emulator: Path,
     folder: Path,
@@ -46,7 +101,7 @@ def reduce_heatmaps(
     ranks: int,
     communicator: Communicator,
 ) -> None:
-    """Check the shards of one emulator and reduce them to mean heatmaps; every rank calls it alike.
+    """Check the shards of one emulator and reduce them to mean attributions; every rank calls it alike.
 
     Parameters
     ----------
@@ -57,9 +112,10 @@ def reduce_heatmaps(
     blocks
         Names of the pixel blocks.
     plan
-        The attribution settings `method`, `samples` and `sample_chunks`.
+        The attribution settings `method`, `samples` and `bootstrap_block`, the number of `sample_chunks`, and whether
+        the shards hold `heatmaps`.
     target
-        NetCDF file to write; see `reduce_shards`.
+        NetCDF file to write.
     ranks
         Number of ranks that were asked for.
     communicator
@@ -76,211 +132,286 @@ def reduce_heatmaps(
             f"attribution.ranks = {ranks}, but MPI sees {communicator.size} rank(s): the launcher belongs to another MPI "
             "than mpi4py; install mpi4py against the site's MPI, or set the launcher with --set-resources reduce_shards:mpi"
         )
-    model, record = load_emulator(emulator), PreparedRecord(prepared)
-    model.check_record(record.sha256)
-    samples = choose_samples(record.training_samples, plan["samples"])
-    shards = collect_shards(folder, blocks, plan["sample_chunks"], samples, model, plan["method"])
+    if communicator.rank:
+        sum_slabs(communicator)
+        return
+    # Here, because the other ranks need no PyTorch.
+    from sealiency.models.emulator import load_emulator
+
+    model = load_emulator(emulator)
+    record_sha256 = sha256(prepared)
+    model.check_record(record_sha256)
+    grid, training = _read_grid(prepared)
+    shards = collect_shards(folder, blocks, choose_samples(training, plan["samples"]), plan, model)
     provenance = describe_provenance(
-        {**plan, "blocks": list(blocks)}, {"model": model.model_sha256, "prepared": record.sha256}, seed=model.seed
+        {**plan, "blocks": list(blocks)}, {"model": model.model_sha256, "prepared": record_sha256}, seed=model.seed
     )
-    reduce_shards(shards, prepared, target, provenance, communicator)
+    reduce_shards(shards, grid, target, provenance, communicator)
 
 
-def collect_shards(
-    folder: Path, blocks: Sequence[str], chunks: int, samples: Sequence[int], emulator: Emulator, method: str
-) -> list[list[Shard]]:
-    """Read the small parts of all shards of a lead and check that they belong together and are complete.
-
-    Parameters
-    ----------
-    folder
-        Folder of the shards of one lead, seed and method.
-    blocks
-        Names of the pixel blocks.
-    chunks
-        Number of sample chunks.
-    samples
-        Every sample that must be summed, by number k.
-    emulator
-        The emulator that must have been explained.
-    method
-        The method that must have been used.
-
-    Returns
-    -------
-    list of list of Shard
-        Shards by block, each in the order of chunks.
-
-    Raises
-    ------
-    SealiencyError
-        If a shard is missing, is of another model, record, method, lead, baseline or precision than it should be, or
-        covers samples or pixels that it should not; the file, what differs and the mend are named.
-    """
-    shards: list[list[Shard]] = []
-    first: Identity | None = None
-    for block in blocks:
-        row: list[Shard] = []
-        for chunk in range(chunks):
-            path = name_shard(folder, block, chunk)
-            if not path.exists():
-                raise SealiencyError(f"{path}: this shard is missing; run again to make it")
-            shard = read_shard(path)
-            _check_identity(shard, first, emulator, method)
-            first = shard.identity
-            if row and shard.pixels != row[0].pixels:
-                raise SealiencyError(
-                    f"{path}: its pixels differ from those of {row[0].path}; delete both and run again"
-                )
-            row.append(shard)
-        # The copy of another block's shard agrees with itself in everything but its place.
-        known = {pixel for earlier in shards for pixel in earlier[0].pixels}
-        if twice_given := known.intersection(row[0].pixels):
-            raise SealiencyError(
-                f"{row[0].path}: pixel {sorted(twice_given)[0]} stands in an earlier block too; delete it and run again"
-            )
-        found = [sample for shard in row for sample in shard.samples]
-        if found != list(samples):
-            twice = sorted({sample for sample in found if found.count(sample) > 1})
-            missing = sorted(set(samples) - set(found))
-            raise SealiencyError(
-                f"{row[0].path} and its {chunks - 1} other chunk(s): samples {twice[:5]} stand twice, {missing[:5]} are "
-                f"missing, {sorted(set(found) - set(samples))[:5]} do not belong; delete them and run again"
-            )
-        shards.append(row)
-    return shards
-
-
-def _check_identity(shard: Shard, first: Identity | None, emulator: Emulator, method: str) -> None:
-    wanted = {
-        "model_sha256": emulator.model_sha256,
-        "prepared_sha256": emulator.prepared_sha256,
-        "lead": emulator.lead,
-        "method": method,
-        **({} if first is None else asdict(first)),
-    }
-    for key, value in asdict(shard.identity).items():
-        if key in wanted and value != wanted[key]:
-            raise SealiencyError(
-                f"{shard.path}: a shard of another {key.removesuffix('_sha256')} ({key} = {value}, not {wanted[key]}); "
-                "delete it and run again"
-            )
+def _read_grid(prepared: Path) -> tuple[xr.Dataset, range]:
+    """Return the ocean mask with its axes, and the training samples, without the anomalies."""
+    try:
+        with xr.open_dataset(prepared, engine="netcdf4", decode_times=False) as dataset:
+            settings = json.loads(dataset.attrs["settings"])
+            return dataset[["ocean"]].load(), range(settings["history"], settings["history"] + settings["training"])
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise SealiencyError(f"{prepared}: cannot be read ({error}); delete it and run again to make it anew") from None
 
 
 def reduce_shards(
-    shards: list[list[Shard]], prepared: Path, target: Path, provenance: dict[str, Any], communicator: Communicator
+    shards: ShardSet, grid: xr.Dataset, target: Path, provenance: dict[str, Any], communicator: Communicator
 ) -> None:
-    """Sum shards over their chunks, divide by the number of samples, and write the mean heatmaps.
-
-    Rank r sums pixels r, r + size, ...; rank 0 writes them in order. Each pixel's chunks are added by one rank in chunk
-    order, so the result is the same to the last bit for any number of ranks.
+    """Sum shards over their chunks, divide by the number of samples, and write the means: the part of rank 0.
 
     Parameters
     ----------
     shards
-        Shards by block and chunk, from `collect_shards`; every rank gives the same.
-    prepared
-        Prepared record, for the grid and the ocean mask.
+        From `collect_shards`.
+    grid
+        `ocean(lat, lon)` with its axes.
     target
-        NetCDF file to write: `positive_mean`, `negative_mean` (pixel, lag, lat, lon) and `monthly_positive`,
-        `monthly_negative`, `monthly_all` (pixel, lag), float32, in standardised units.
+        NetCDF file to write.
     provenance
         Attributes to store.
     communicator
-        MPI communicator.
+        MPI communicator, whose other ranks call `sum_slabs`.
+
+    Raises
+    ------
+    SealiencyError
+        If a shard cannot be read or holds what no shard holds, whichever rank finds it; no file is left.
     """
-    places = [(block, at) for block, row in enumerate(shards) for at in range(len(row[0].pixels))]
-    if communicator.rank:
-        for number in range(communicator.rank, len(places), communicator.size):
-            communicator.send(_sum_pixel(shards, *places[number]), dest=0, tag=number)
-        return
-    with write_whole(target) as partial, netCDF4.Dataset(partial, "w", format="NETCDF4") as file:
-        _define(file, shards, prepared, provenance)
-        for number in track(range(len(places)), "reduction", len(places), "pixel"):
-            owner = number % communicator.size
-            means = communicator.recv(source=owner, tag=number) if owner else _sum_pixel(shards, *places[number])
-            for name, values in means.items():
-                file[name][number] = values
+    communicator.bcast(shards)
+    slabs = cut_slabs(shards)
+    pixels = sum(map(len, shards.pixels))
+    with write_whole(target) as partial:
+        with netCDF4.Dataset(partial, "w", format="NETCDF4") as file:
+            _define(file, shards, grid, provenance)
+        # Chunks that are compressed already can be written with h5py only.
+        with h5py.File(partial, "r+") as file:
+            for number, slab in enumerate(track(slabs, "reduction", pixels, "pixel", lambda slab: slab.size)):
+                owner = number % communicator.size
+                means = communicator.recv(source=owner) if owner else _sum_slab(slab, shards)
+                if isinstance(means, SealiencyError):
+                    raise means
+                for name, values in means.rows.items():
+                    file[name][slab.first : slab.first + slab.size] = values
+                for pixel, chunks in enumerate(means.chunks, start=slab.first):
+                    for name, chunk in chunks.items():
+                        file[name].id.write_direct_chunk((pixel, 0, 0, 0), chunk)
+    LOGGER.info("%d pixels, worst completeness error %.3g", pixels, shards.completeness_error)
 
 
-def _sum_pixel(shards: list[list[Shard]], block: int, at: int) -> dict[str, np.ndarray]:
-    sums: dict[str, np.ndarray] = {}
-    count = 0
-    for shard in shards[block]:
-        with h5py.File(shard.path, "r") as file:
-            for sign in ("positive", "negative"):
-                values = file[f"{sign}_sum"][at]
-                sums[sign] = sums[sign] + values if sign in sums else values
-            count += len(shard.samples)
-    positive, negative = sums["positive"] / count, sums["negative"] / count
-    monthly_positive, monthly_negative = positive.sum((1, 2)), np.abs(negative).sum((1, 2))
-    return {
-        "positive_mean": positive.astype(np.float32),
-        "negative_mean": negative.astype(np.float32),
-        "monthly_positive": monthly_positive.astype(np.float32),
-        "monthly_negative": monthly_negative.astype(np.float32),
-        "monthly_all": (monthly_positive + monthly_negative).astype(np.float32),
+def sum_slabs(communicator: Communicator) -> None:
+    """Sum every slab that is this rank's and hand it to rank 0: the part of all ranks but 0."""
+    shards: ShardSet = communicator.bcast(None)
+    for slab in cut_slabs(shards)[communicator.rank :: communicator.size]:
+        try:
+            means: Means | SealiencyError = _sum_slab(slab, shards)
+        except SealiencyError as error:
+            # Raised by rank 0, which has a half-written file to remove.
+            means = error
+        # Returns when rank 0 takes it, so that no rank runs ahead and fills its memory.
+        communicator.ssend(means, dest=0)
+        if isinstance(means, SealiencyError):
+            return
+
+
+def cut_slabs(shards: ShardSet) -> list[Slab]:
+    """Return the slabs in the order of pixels: the same whatever the number of ranks, and none across two files."""
+    identity = shards.identity
+    field = identity.history * identity.rows * identity.columns if identity.heatmaps else 0
+    radial = len(shards.block_samples) * identity.history * len(identity.distance_edges)
+    # Both signs' sums in float64, what is read of one sign, and both signs' means.
+    most = max(1, SLAB_BYTES // (32 * (radial + field)))
+    slabs: list[Slab] = []
+    first = 0
+    for paths, pixels in zip(shards.paths, shards.pixels, strict=True):
+        # Of one size, as ranks wait for each other.
+        parts = math.ceil(len(pixels) / most)
+        for part in range(parts):
+            start, stop = (len(pixels) * edge // parts for edge in (part, part + 1))
+            slabs.append(Slab(first + start, slice(start, stop), paths))
+        first += len(pixels)
+    return slabs
+
+
+def _sum_slab(slab: Slab, shards: ShardSet) -> Means:
+    identity, starts = shards.identity, shards.chunk_starts
+    blocks = np.array(shards.block_samples)
+    radial_shape = (identity.history, len(identity.distance_edges))
+    field = (identity.history, identity.rows, identity.columns)
+    radial = np.empty((2, slab.size, len(blocks), *radial_shape))
+    heatmaps = np.zeros((2, slab.size, *field)) if identity.heatmaps else None
+    values = np.empty((slab.size, *field)) if identity.heatmaps else None
+    completeness = np.zeros(slab.size)
+    for path, start, stop in zip(slab.paths, starts, starts[1:], strict=False):
+        with _open_shard(path) as file:
+            np.maximum(completeness, file["completeness"][slab.part], out=completeness)
+            for sign, name in enumerate(SIGNS):
+                part = np.empty((slab.size, stop - start, *radial_shape))
+                _read(file, f"radial_{name}", slab.part, part, path)
+                radial[sign, :, start:stop] = part
+                if heatmaps is not None and values is not None:
+                    _read(file, f"{name}_sum", slab.part, values, path)
+                    heatmaps[sign] += values
+    monthly = np.empty((3, slab.size, identity.history))
+    chunks: list[dict[str, bytes]] = []
+    # Pixel by pixel, so that no rounding depends on how many of them a slab has.
+    for at in range(slab.size):
+        chunks.append({})
+        for sign, name in enumerate(SIGNS):
+            monthly[sign, at] = radial[sign, at].sum(0).sum(-1) / blocks.sum()
+            chunks[at][f"radial_{name}"] = deflate((radial[sign, at] / blocks[:, None, None]).astype("<f4"))
+        if heatmaps is not None:
+            for sign, name in enumerate(SIGNS):
+                chunks[at][f"{name}_mean"] = deflate((heatmaps[sign, at] / blocks.sum()).astype("<f4"))
+    monthly[2] = monthly[0] + monthly[1]
+    rows = {f"monthly_{name}": monthly[at].astype(np.float32) for at, name in enumerate((*SIGNS, "all"))}
+    return Means({**rows, "completeness": completeness}, chunks)
+
+
+@contextmanager
+def _open_shard(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise SealiencyError(f"{path}: cannot be read ({error}); delete it and run again to make it anew") from None
+
+
+def _read(file: h5py.File, name: str, part: slice, values: np.ndarray, path: Path) -> None:
+    """Read the sums of some pixels, and refuse what no sum of one sign can be."""
+    dataset = file[name]
+    if dataset.shape[1:] != values.shape[1:]:
+        raise SealiencyError(
+            f"{path}: {name} has the shape {dataset.shape[1:]} for each pixel, not {values.shape[1:]}; delete it and run "
+            "again to make it anew"
+        )
+    dataset.read_direct(values, np.s_[part])
+    low, high = values.min(), values.max()
+    # A NaN is neither above nor below.
+    if not (-np.inf < low <= high <= 0 if name == "negative_sum" else 0 <= low <= high < np.inf):
+        raise SealiencyError(
+            f"{path}: {name} holds values from {low:g} to {high:g}, where sums of one sign are finite and "
+            f"{'at most' if name == 'negative_sum' else 'at least'} 0; delete it and run again to make it anew"
+        )
+
+
+def _define(file: netCDF4.Dataset, shards: ShardSet, grid: xr.Dataset, provenance: dict[str, Any]) -> None:
+    """Define all variables, and write the coordinates."""
+    identity = shards.identity
+    pixels = [pixel for block in shards.pixels for pixel in block]
+    edges = np.array([*identity.distance_edges, FARTHEST_KM])
+    sizes = {
+        "pixel": len(pixels),
+        "bootstrap_block": len(shards.block_samples),
+        "lag": identity.history,
+        "distance": len(edges) - 1,
+        "bounds": 2,
+        "lat": identity.rows,
+        "lon": identity.columns,
     }
-
-
-def _define(file: netCDF4.Dataset, shards: list[list[Shard]], prepared: Path, provenance: dict[str, Any]) -> None:
-    record = read_netcdf(prepared)
-    rows = [shard for row in shards for shard in row]
-    identity = rows[0].identity
-    pixels = [pixel for row in shards for pixel in row[0].pixels]
-    sizes = {"pixel": len(pixels), "lag": identity.history, "lat": identity.rows, "lon": identity.columns}
     for name, size in sizes.items():
         file.createDimension(name, size)
+    places = {axis: np.array([pixel[at] for pixel in pixels]) for at, axis in enumerate(("lat", "lon"), start=1)}
+    first_samples = np.array(shards.samples)[np.cumsum([0, *shards.block_samples[:-1]])]
     lag_name = "month of input relative to the first month after it"
-    coordinates: dict[str, tuple[tuple[str, ...], Any, np.ndarray, dict[str, str]]] = {
-        "pixel": (("pixel",), str, np.array([name for name, _, _ in pixels], object), {"long_name": "explained pixel"}),
-        "lag": (("lag",), "i4", np.arange(-identity.history, 0), {"long_name": lag_name, "units": "month"}),
-        "lat": (("lat",), "f8", record["lat"].values, dict(record["lat"].attrs)),
-        "lon": (("lon",), "f8", record["lon"].values, dict(record["lon"].attrs)),
-        "ocean": (("lat", "lon"), "i1", record["ocean"].values, dict(record["ocean"].attrs)),
+    distance_attributes = {
+        "long_name": "great-circle distance from the explained pixel",
+        "units": "km",
+        "bounds": "distance_bounds",
     }
-    for position, (axis, units) in enumerate((("lat", "degrees_north"), ("lon", "degrees_east")), start=1):
-        index = np.array([pixel[position] for pixel in pixels])
-        coordinates[f"pixel_{'row' if axis == 'lat' else 'column'}"] = (
-            ("pixel",), "i4", index, {"long_name": f"index of the pixel along {axis}", "units": "1"},
-        )  # fmt: skip
-        coordinates[f"pixel_{axis}"] = (
-            ("pixel",), "f8", record[axis].values[index], {**record[axis].attrs, "units": units},
-        )  # fmt: skip
-    for name, (dims, dtype, values, attrs) in coordinates.items():
+    coordinates: list[tuple[str, tuple[str, ...], Any, np.ndarray, dict[str, str]]] = [
+        ("pixel", ("pixel",), str, np.array([name for name, _, _ in pixels], object), {"long_name": "explained pixel"}),
+        ("lag", ("lag",), "i4", np.arange(-identity.history, 0), {"long_name": lag_name, "units": "month"}),
+        ("distance", ("distance",), "f8", (edges[:-1] + edges[1:]) / 2, distance_attributes),
+        ("distance_bounds", ("distance", "bounds"), "f8", np.stack([edges[:-1], edges[1:]], 1), {}),
+        ("lat", ("lat",), "f8", grid["lat"].values, grid["lat"].attrs),
+        ("lon", ("lon",), "f8", grid["lon"].values, grid["lon"].attrs),
+        ("ocean", ("lat", "lon"), "i1", grid["ocean"].values, grid["ocean"].attrs),
+        (
+            "block_samples", ("bootstrap_block",), "i4", np.array(shards.block_samples),
+            {"long_name": "number of samples in the bootstrap block", "units": "1"},
+        ),
+        (
+            "first_sample", ("bootstrap_block",), "i4", first_samples,
+            {"long_name": "number of the first sample of the bootstrap block", "units": "1"},
+        ),
+    ]  # fmt: skip
+    for axis, index in (("lat", "row"), ("lon", "column")):
+        attributes = {key: value for key, value in grid[axis].attrs.items() if key != "axis"}
+        index_attributes = {"long_name": f"index of the pixel along {axis}", "units": "1"}
+        coordinates += [
+            (f"pixel_{index}", ("pixel",), "i4", places[axis], index_attributes),
+            (f"pixel_{axis}", ("pixel",), "f8", grid[axis].values[places[axis]], attributes),
+        ]
+    for name, dims, dtype, values, attributes in coordinates:
         variable = file.createVariable(name, dtype, dims)
         variable[:] = values
-        variable.setncatts({key: value for key, value in attrs.items() if key != "axis" or name in sizes})
-    long_names = {
-        "positive_mean": "mean over samples of the positive part of the attribution",
-        "negative_mean": "mean over samples of the negative part of the attribution",
-        "monthly_positive": "sum over space of positive_mean",
-        "monthly_negative": "sum over space of the absolute value of negative_mean",
-        "monthly_all": "sum of monthly_positive and monthly_negative",
-    }
-    for name, long_name in long_names.items():
-        heatmap = name.endswith("mean")
-        dims = ("pixel", "lag", "lat", "lon") if heatmap else ("pixel", "lag")
-        chunks = (1, *list(sizes.values())[1:]) if heatmap else None
-        variable = file.createVariable(
-            name,
-            "f4",
-            dims,
-            zlib=heatmap,
-            complevel=1,
-            shuffle=heatmap,
-            chunksizes=chunks,
-            fill_value=np.float32(np.nan),
-        )
-        variable.setncatts({"long_name": long_name, "units": "1"})
-    samples = sum(len(shard.samples) for shard in shards[0])
+        variable.setncatts(attributes)
+    _define_means(file, sizes, identity.heatmaps)
+    # What the variables themselves tell is left out, and the name that the provenance has too gets another.
+    shown = asdict(identity)
+    shown["shard_settings_sha256"] = shown.pop("settings_sha256")
+    for key in ("rows", "columns", "history", "heatmaps", "distance_edges"):
+        del shown[key]
     file.setncatts(
         {
             "Conventions": "CF-1.11",
-            "title": f"Mean attribution heatmaps of the lead-{identity.lead} emulator over training samples",
-            "samples": samples,
-            "completeness_error": max(shard.completeness_error for shard in rows),
-            **{key: value for key, value in asdict(identity).items() if key not in ("rows", "columns", "history")},
+            "title": f"Mean attributions of the lead-{identity.lead} emulator over training samples",
+            "samples": len(shards.samples),
+            "completeness_error": shards.completeness_error,
+            **shown,
             **provenance,
         }
     )
+
+
+def _define_means(file: netCDF4.Dataset, sizes: dict[str, int], heatmaps: bool) -> None:
+    parts = {"positive": "positive part", "negative": "absolute value of the negative part"}
+    radial = {
+        "dims": ("pixel", "bootstrap_block", "lag", "distance"),
+        "coordinates": "pixel_lat pixel_lon block_samples first_sample",
+        "cell_methods": "distance: sum bootstrap_block: mean (over the samples of the block)",
+    }
+    monthly = {"dims": ("pixel", "lag"), "coordinates": "pixel_lat pixel_lon", "cell_methods": "area: sum"}
+    heatmap = {"dims": ("pixel", "lag", "lat", "lon"), "coordinates": "pixel_lat pixel_lon"}
+    variables: dict[str, dict[str, Any]] = {}
+    for sign, part in parts.items():
+        variables[f"radial_{sign}"] = {
+            "long_name": f"sum over distance bin and mean over bootstrap block of the {part} of the attribution",
+            **radial,
+        }
+    for sign, part in parts.items():
+        variables[f"monthly_{sign}"] = {
+            "long_name": f"sum over space and mean over samples of the {part} of the attribution", **monthly,
+        }  # fmt: skip
+    variables["monthly_all"] = {"long_name": "sum of monthly_positive and monthly_negative", **monthly}
+    if heatmaps:
+        for sign in SIGNS:
+            variables[f"{sign}_mean"] = {
+                "long_name": f"mean over samples of the {sign} part of the attribution", **heatmap,
+            }  # fmt: skip
+    variables["completeness"] = {
+        "long_name": "largest relative error of completeness of the pixel over samples",
+        "dims": ("pixel",),
+        "coordinates": "pixel_lat pixel_lon",
+    }
+    for name, attributes in variables.items():
+        dims = attributes.pop("dims")
+        dtype = np.dtype("<f8" if name == "completeness" else "<f4")
+        packed = len(dims) == 4
+        variable = file.createVariable(
+            name,
+            dtype,
+            dims,
+            zlib=packed,
+            complevel=1,
+            shuffle=packed,
+            # One pixel is one chunk, so that it is read without the others.
+            chunksizes=(1, *(sizes[dim] for dim in dims[1:])) if packed else None,
+            fill_value=dtype.type(np.nan),
+        )
+        variable.setncatts({"units": "1", **attributes})

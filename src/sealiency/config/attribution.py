@@ -1,8 +1,10 @@
 """What is explained, by which method, and what is ablated."""
 
-from typing import Annotated, Literal, Self
+import itertools
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sealiency.config.base import Section
 from sealiency.config.data import Region
@@ -41,16 +43,30 @@ class Attribution(Section):
         Pixel(name="group", lat=55.5, lon=-43.5),
     ]
     """Output pixels: a list, or `all` for every ocean pixel."""
-    pixel_blocks: int = Field(default=8, ge=1)
-    """Blocks that `all` pixels are divided into, one job each (a listed pixel is a block of its own)."""
+    heatmaps: Literal["listed"] | bool = "listed"
+    """Keep mean heatmaps beside the monthly and radial sums: for listed pixels only, or true or false; for every ocean
+    pixel of the paper's region they are 14 GB a lead before compression."""
+    distance_edges: list[Annotated[float, Field(ge=0)]] = [*range(0, 2000, 100), *range(2000, 6000, 500)]
+    """Lower edges of the great-circle distance bins of the radial sums, km, from 0; the last bin has no upper edge."""
     samples: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """Training samples explained: all, or so many spread evenly over the training period."""
-    sample_chunks: int = Field(default=1, ge=1)
-    """Chunks that the samples are divided into, one job each."""
-    batch_size: int = Field(default=8, ge=1)
-    """Samples attributed at once."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Arithmetic of the attributions; sums are float64 either way."""
+    bootstrap_block: int = Field(default=32, ge=1)
+    """Consecutive samples whose monthly and radial sums are kept together: what a block bootstrap draws."""
+    pixel_blocks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Blocks that `all` pixels are divided into, one job each (a listed pixel is a block of its own); auto sizes them by
+    job_minutes and memory_gb."""
+    sample_chunks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Chunks of whole bootstrap blocks that the samples are divided into, one job each; auto sizes them likewise."""
+    job_minutes: float = Field(default=30, gt=0)
+    """Duration that auto aims at for one job, minutes."""
+    memory_gb: float = Field(default=4, gt=0)
+    """Working memory of one job, GB; the number of samples attributed at once follows from it."""
+    calibration: str | None = None
+    """File of `sealiency calibrate`, the measured speed on your machine, by which auto sizes jobs; null assumes one."""
+    precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
+    """Arithmetic of the attributions; sums are float64 in any case. bfloat16 and tf32 (GPU only) serve deeplift and
+    deeplift_shap and trade accuracy for speed: docs/attribution.md has their measured errors; under them the other
+    methods of instance.methods use float32."""
     integration_steps: int = Field(default=64, ge=2)
     """Steps of integrated gradients."""
     baseline_samples: int = Field(default=0, ge=0)
@@ -74,19 +90,42 @@ class Attribution(Section):
             names = [pixel.name for pixel in self.pixels]
             if len(set(names)) < len(names):
                 raise ValueError(f"pixel names {names} hold one name twice")
-        if self.samples != "all" and self.sample_chunks > self.samples:
-            raise ValueError(f"sample_chunks ({self.sample_chunks}) must not exceed samples ({self.samples})")
         return self
+
+    @field_validator("distance_edges")
+    @classmethod
+    def _check_edges(cls, edges: list[float]) -> list[float]:
+        if not edges or edges[0] != 0 or any(low >= high for low, high in itertools.pairwise(edges)):
+            raise ValueError("needs ascending edges that begin with 0")
+        return edges
+
+    @property
+    def keeps_heatmaps(self) -> bool:
+        """Whether mean heatmaps are kept."""
+        return self.pixels != "all" if self.heatmaps == "listed" else self.heatmaps
+
+    def count_samples(self, training: int) -> int:
+        """Return how many of so many training samples are explained."""
+        return training if self.samples == "all" else self.samples
+
+    def count_bootstrap_blocks(self, training: int) -> int:
+        """Return how many bootstrap blocks the explained samples make; the last may be shorter."""
+        return math.ceil(self.count_samples(training) / self.bootstrap_block)
+
+
+# How the work is scheduled, which changes no number beyond the last bits.
+SCHEDULING = ("job_minutes", "memory_gb", "calibration", "ranks")
 
 
 def select_block(attribution: Attribution, block: str) -> Attribution:
-    """Return the settings that one block's shards depend on, so that another pixel does not touch them."""
-    unrelated = {"ranks": Attribution.model_fields["ranks"].default}
+    """Return the settings that one block's shards depend on, so that nothing else makes them anew."""
+    defaults = {name: field.default for name, field in Attribution.model_fields.items()}
+    update: dict[str, Any] = {name: defaults[name] for name in SCHEDULING}
+    update["heatmaps"] = attribution.keeps_heatmaps
     if attribution.pixels != "all":
-        unrelated["pixel_blocks"] = Attribution.model_fields["pixel_blocks"].default
-        own = [pixel for pixel in attribution.pixels if pixel.name == block]
-        return attribution.model_copy(update={**unrelated, "pixels": own})
-    return attribution.model_copy(update=unrelated)
+        update["pixel_blocks"] = defaults["pixel_blocks"]
+        update["pixels"] = [pixel for pixel in attribution.pixels if pixel.name == block]
+    return attribution.model_copy(update=update)
 
 
 class Instance(Section):

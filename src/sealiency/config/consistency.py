@@ -71,10 +71,16 @@ def _check_months(samples: Samples, ablation: Ablation) -> Iterator[str]:
 
 
 def _check_counts(samples: Samples, attribution: Attribution) -> Iterator[str]:
-    counts = {name: getattr(attribution, name) for name in ("samples", "sample_chunks", "baseline_samples")}
-    for name, count in counts.items():
+    for name, count in (("samples", attribution.samples), ("baseline_samples", attribution.baseline_samples)):
         if count != "all" and count > samples.training:
             yield f"attribution.{name} ({count}) exceeds samples.training ({samples.training})"
+    chunks, blocks = attribution.sample_chunks, attribution.count_bootstrap_blocks(samples.training)
+    if chunks != "auto" and chunks > blocks:
+        yield (
+            f"attribution.sample_chunks ({chunks}) exceeds the {blocks} bootstrap block(s) that "
+            f"{attribution.count_samples(samples.training)} samples make with attribution.bootstrap_block "
+            f"{attribution.bootstrap_block}; lower one of them"
+        )
 
 
 def _check_method(attribution: Attribution) -> Iterator[str]:
@@ -83,6 +89,13 @@ def _check_method(attribution: Attribution) -> Iterator[str]:
             "attribution.method guided_backprop does not sum to the forecast, so it has no completeness to check; "
             "choose deeplift, deeplift_shap or integrated_gradients, and compare guided_backprop in instance.methods"
         )
+    if attribution.method == "integrated_gradients" and attribution.precision in ("bfloat16", "tf32"):
+        yield (
+            f"attribution.precision {attribution.precision} serves deeplift and deeplift_shap only, not "
+            f"{attribution.method}; choose float32 or float64"
+        )
+    if attribution.precision == "tf32" and attribution.device == "cpu":
+        yield "attribution.precision tf32 is arithmetic of a GPU, and attribution.device is cpu; change one of them"
 
 
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [

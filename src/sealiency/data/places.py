@@ -1,12 +1,19 @@
 """Finding pixels on the region's grid."""
 
+import math
+
 import numpy as np
 
 from sealiency.config.attribution import Attribution, Instance, Pixel
 from sealiency.errors import SealiencyError
 
+# Mean radius of the Earth, km.
+EARTH_RADIUS = 6371.0
+
 # Pixels of the closest rows and columns see the region's edge rather than the sea.
 EDGE_CELLS = 5
+# Rows, and columns, of the region that one cell of the network's coarsest grid stands for.
+COARSENING = 4
 
 
 def locate_pixel(pixel: Pixel, lat: np.ndarray, lon: np.ndarray, key: str) -> tuple[int, int]:
@@ -71,9 +78,9 @@ def list_block_pixels(
     Parameters
     ----------
     settings
-        Attribution settings.
+        Attribution settings, whose pixel_blocks is a number by now.
     block
-        Name of a listed pixel, or for `all` pixels the number of a block such as "003".
+        Name of a listed pixel, or for `all` pixels the number of a block such as "0003".
     ocean
         Ocean mask, bool of shape (lat, lon).
     lat, lon
@@ -85,14 +92,20 @@ def list_block_pixels(
         If a listed pixel lies outside the region or on land.
     """
     if settings.pixels == "all":
-        # Row-major order, so that neighbours of a row share a block.
-        cells = np.argwhere(ocean)
-        part = np.array_split(cells, settings.pixel_blocks)[int(block)]
+        part = np.array_split(_order_by_neighbourhood(np.argwhere(ocean), ocean.shape), int(settings.pixel_blocks))[
+            int(block)
+        ]
         return [(f"r{row}c{column}", int(row), int(column)) for row, column in part]
     pixel = next(pixel for pixel in settings.pixels if pixel.name == block)
     row, column = locate_pixel(pixel, lat, lon, "attribution.pixels")
     _check_ocean(pixel, row, column, ocean, lat, lon, "attribution.pixels")
     return [(pixel.name, row, column)]
+
+
+def _order_by_neighbourhood(cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    # The engine attributes the pixels that share a cell of the network's coarsest grid, a quarter of each side, together.
+    coarse = [cells[:, axis] * math.ceil(size / COARSENING) // size for axis, size in enumerate(shape)]
+    return cells[np.lexsort((cells[:, 1], cells[:, 0], coarse[1], coarse[0]))]
 
 
 def choose_places(
@@ -152,3 +165,25 @@ def choose_places(
 def _has_neighbour(ocean: np.ndarray) -> np.ndarray:
     padded = np.pad(ocean, 1)
     return padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+
+
+def measure_distance(lat: np.ndarray, lon: np.ndarray, row: int, column: int) -> np.ndarray:
+    """Return the great-circle distance of every cell from one cell, by the haversine formula on a sphere.
+
+    Parameters
+    ----------
+    lat, lon
+        Cell centres, degrees.
+    row, column
+        The cell.
+
+    Returns
+    -------
+    numpy.ndarray
+        Distances in km, float64 of shape (lat, lon); 0 at the cell itself.
+    """
+    phi, theta = np.deg2rad(lat)[:, None], np.deg2rad(lon)[None]
+    half = (
+        np.sin((phi - phi[row]) / 2) ** 2 + np.cos(phi) * np.cos(phi[row]) * np.sin((theta - theta[0, column]) / 2) ** 2
+    )
+    return 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(half, 1)))

@@ -3,7 +3,6 @@
 import json
 import logging
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from sealiency.data.reading import MONTHS_PER_CHUNK, open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
 from sealiency.data.statistics import Statistics, TrainingSums
 from sealiency.errors import SealiencyError
-from sealiency.files import read_netcdf, sha256, write_netcdf, write_whole
+from sealiency.files import deflate, read_netcdf, sha256, write_netcdf, write_whole
 from sealiency.progress import track
 from sealiency.provenance import describe_provenance
 
@@ -390,7 +389,7 @@ def _write_anomaly(path: Path, statistics: Statistics, scratch: Path, threads: i
         filtered = np.fromfile(scratch, count=length * size, offset=start * size * 8).reshape(-1, size)
         chunk = np.full((length, *grid), np.nan, "<f4")
         chunk[: len(filtered)] = statistics.place(statistics.standardise(filtered, start))
-        return _deflate(chunk)
+        return deflate(chunk)
 
     starts = range(0, months, length)
     with ThreadPoolExecutor(threads) as executor, h5py.File(path, "r+") as file:
@@ -398,14 +397,6 @@ def _write_anomaly(path: Path, statistics: Statistics, scratch: Path, threads: i
         packed = compute_in_order(executor, (partial(pack, start) for start in starts), ahead=2 * threads)
         for start, chunk in zip(starts, track(packed, "writing the anomalies", len(starts), "block"), strict=True):
             file["anomaly"].id.write_direct_chunk((start, 0, 0), chunk)
-
-
-def _deflate(values: np.ndarray) -> bytes:
-    """Return float32 values as HDF5's filters shuffle and deflate store them."""
-    shuffled = values.view(np.uint8).reshape(-1, 4).T.tobytes()
-    # Noise repeats itself only where it is missing: to look for more takes twice as long and packs no better.
-    packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
-    return packer.compress(shuffled) + packer.flush()
 
 
 def _describe(

@@ -1,12 +1,14 @@
 """Samples: which months are read, which month is forecast, and which period a sample belongs to."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from sealiency.config.data import Samples
 from sealiency.errors import SealiencyError
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     # The processes that read files need no PyTorch, which takes a second and 170 MB each.
@@ -92,7 +94,7 @@ def choose_samples(training: range, count: int | str) -> list[int]:
     return [training[int(position)] for position in np.round(positions)]
 
 
-def divide(items: list[int], parts: int, part: int) -> list[int]:
+def divide(items: list[T], parts: int, part: int) -> list[T]:
     """Return part number `part` of a list divided into `parts` runs whose lengths differ by one at most."""
     return items[part * len(items) // parts : (part + 1) * len(items) // parts]
 

@@ -17,7 +17,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
@@ -121,6 +121,15 @@ class Scale:
         """Make a scale from zero to a percentile of fields that are not negative."""
         values = _finite(fields)
         return cls.between(0.0, np.percentile(values, percentile) or 1.0, values, colormap, label)
+
+    @classmethod
+    def spanning(cls, fields: Iterable[xr.DataArray], colormap: str, label: str, percentile: float = 99.5) -> Self:
+        """Make a scale between a low and a high percentile of fields, for quantities whose zero means nothing here."""
+        values = _finite(fields)
+        low, high = np.percentile(values, [100 - percentile, percentile])
+        # A scale of no width shows nothing.
+        margin = 0.0 if high > low else 0.5 * abs(low) or 0.5
+        return cls.between(low - margin, high + margin, values, colormap, label)
 
     @classmethod
     def between(cls, low: float, high: float, values: np.ndarray, colormap: str, label: str) -> Self:
@@ -257,6 +266,20 @@ def draw_map(
         axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 1.5, 2, 3, 4, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda degrees, _, text=text: text(degrees)))
     axes.tick_params(length=2.5, pad=2)
+
+
+def shade(axes: Axes, mask: xr.DataArray, color: str) -> None:
+    """Fill the true cells of a mask of shape [lat, lon] with one colour, beneath what is drawn on them."""
+    mask = mask.transpose("lat", "lon")
+    axes.pcolormesh(
+        cell_edges(mask["lon"].values),
+        latitude_edges(mask),
+        np.ma.masked_equal(mask.values.astype(float), 0),
+        cmap=ListedColormap([color]),
+        rasterized=True,
+        zorder=-1,
+        gid="shade",
+    )
 
 
 def outline(axes: Axes, mask: xr.DataArray, **line: Any) -> None:

@@ -1,5 +1,10 @@
 """Which device and arithmetic a job gets."""
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from sealiency.errors import SealiencyError
@@ -27,3 +32,31 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     # Emulated bfloat16 is slower than float32 and no better.
     in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return torch.bfloat16 if in_hardware else torch.float32
+
+
+def keep_memory() -> None:
+    """Let the process keep the memory that it frees, where the C library can.
+
+    By default glibc gives blocks of tens of MB back to the system at once, and getting them anew, page by page, takes as
+    long as the arithmetic done in them.
+    """
+    trim_threshold, mmap_threshold = -1, -3
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter in (trim_threshold, mmap_threshold):
+            mallopt(parameter, 2**31 - 1)
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Let a GPU round float32 products to TF32 if `precision` is tf32, and only then: for convolutions it would by itself."""
+    cudnn: Any = torch.backends.cudnn
+    backends = (cudnn.conv, torch.backends.cuda.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
+    finally:
+        for backend, setting in zip(backends, before, strict=True):
+            backend.fp32_precision = setting

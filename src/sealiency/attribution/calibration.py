@@ -1,0 +1,140 @@
+"""Measuring how fast attribution works on a machine, for `sealiency.attribution.planning` to size jobs by.
+
+Shards are made as a run makes them, only smaller and of an untrained network: speed does not depend on the weights. The
+seconds that more samples add give the rows a second; what is left is a job's start-up.
+"""
+
+import logging
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sealiency.attribution.explanation import attribute_pixels
+from sealiency.attribution.planning import ENGINE_METHODS, FEWEST_PIXELS, THREADS, describe_measured
+from sealiency.config.run import Configuration
+from sealiency.data.places import list_block_pixels
+from sealiency.data.prepare import PreparedRecord
+from sealiency.errors import SealiencyError
+from sealiency.models.densenet import DenseNet
+from sealiency.models.devices import choose_device
+from sealiency.models.emulator import Emulator
+from sealiency.naming import name_blocks
+
+LOGGER = logging.getLogger(__name__)
+
+# Blocks measured, by their place in the list of all: sea and coast, north and south.
+PLACES = (0.25, 0.5, 0.75)
+# What the samples added to the first must take at least.
+SECONDS = 5.0
+
+
+def name_prepared(configuration: Configuration) -> Path:
+    """Return the path of a run's prepared record."""
+    return Path(configuration.run.folder) / configuration.run.name / "prepare_record" / "prepared.nc"
+
+
+def calibrate(configuration: Configuration) -> dict[str, Any]:
+    """Measure the speed of the configured attribution on this machine.
+
+    Parameters
+    ----------
+    configuration
+        Settings of a run whose record is prepared.
+
+    Returns
+    -------
+    dict
+        `rows_per_second` and `start_seconds` of one job; `rows`, `columns` and `ocean_cells` of the record; `device`,
+        `on_gpu`, `threads`, `torch`, `date`; and in `settings` what the speed depends on.
+
+    Raises
+    ------
+    SealiencyError
+        If there is no prepared record.
+    """
+    path = name_prepared(configuration)
+    if not path.exists():
+        raise SealiencyError(
+            f"{path}: the record is not prepared yet; run `snakemake prepare_record --configfile CONFIG` first"
+        )
+    # A job starts by importing the library and reading the record.
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {attribute_pixels.__module__}"], check=True)
+    record = PreparedRecord(path)
+    before = time.perf_counter() - start
+    grid = (int(record.ocean.shape[0]), int(record.ocean.shape[1]))
+    ocean_cells = int(record.ocean.sum())
+    torch.set_num_threads(THREADS)
+    device = choose_device(configuration.attribution.device)
+    network = DenseNet(configuration.network, configuration.samples.history, grid)
+    for name, parameter in network.named_parameters():
+        if name.endswith("conv.weight"):
+            # A residual network begins with zeros.
+            torch.nn.init.kaiming_normal_(parameter)
+    emulator = Emulator(
+        network=network.eval(),
+        ocean=record.ocean,
+        lead=1,
+        seed=0,
+        history=configuration.samples.history,
+        prepared_sha256=record.sha256,
+        model_sha256="untrained",
+    )
+    # Captum's methods take one pixel after another, so that one says it all.
+    block_pixels = FEWEST_PIXELS if configuration.attribution.method in ENGINE_METHODS else 1
+    settings = configuration.attribution.model_copy(
+        update={"sample_chunks": 1, "pixel_blocks": max(1, ocean_cells // block_pixels)}
+    )
+    names = name_blocks(settings)
+    chosen = sorted({names[int(place * len(names))] for place in PLACES})
+    blocks = {name: list_block_pixels(settings, name, record.ocean.numpy(), record.lat, record.lon) for name in chosen}
+    pixels = sum(map(len, blocks.values()))
+
+    def attribute(samples: int) -> float:
+        """Return the seconds that so many samples take."""
+        few = settings.model_copy(update={"samples": samples})
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            for name in blocks:
+                attribute_pixels(emulator, record, few, name, 0, Path(folder) / f"{name}.h5")
+        return time.perf_counter() - start
+
+    most = len(record.training_samples)
+    cold, least = attribute(1), attribute(1)
+    samples = min(2, most)
+    seconds = attribute(samples)
+    while seconds - least < SECONDS and samples < most:
+        samples = min(2 * samples, most)
+        seconds = attribute(samples)
+    # Where a few samples are all there are, noise must not pass for speed.
+    per_second = pixels * max(1, samples - 1) / max(seconds - least, seconds / 10)
+    LOGGER.info("%d blocks, %d pixels, up to %d samples: %.3g rows a second", len(blocks), pixels, samples, per_second)
+    return {
+        "rows_per_second": per_second,
+        "start_seconds": before + max(0.0, cold - pixels / per_second),
+        "device": torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{_name_processor()}, {THREADS} thread(s)",
+        "on_gpu": device.type == "cuda",
+        "threads": THREADS,
+        "rows": grid[0],
+        "columns": grid[1],
+        "ocean_cells": ocean_cells,
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": describe_measured(configuration),
+    }
+
+
+def _name_processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
