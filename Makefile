@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-fast lint document clean
+.PHONY: demo test test-fast bench lint document clean
 
 demo: $(READY)
 	$(BIN)/snakemake --configfile config/demo.yaml
@@ -17,6 +17,13 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not workflow and not esgf"
+
+# On an idle machine; each prints a table and writes a file in results/benchmarks.
+bench: $(READY)
+	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/reduction.py
+	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/prepare.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

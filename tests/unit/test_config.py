@@ -99,6 +99,7 @@ def test_unknown_key_is_named_with_the_one_that_is_meant(settings, key, value, m
         ),
         ({"attribution": {"distance_edges": [0, 100, 100]}}, "attribution.distance_edges", "ascending edges"),
         ({"attribution": {"distance_edges": [50, 100]}}, "attribution.distance_edges", "begin with 0"),
+        ({"attribution": {"distance_edges": [0, 20015]}}, "attribution.distance_edges", "halfway round the Earth"),
         (
             {"attribution": {"precision": "bfloat16", "method": "integrated_gradients"}},
             "attribution.precision bfloat16",

@@ -352,6 +352,12 @@ def test_memory_decides_how_many_samples_are_attributed_at_once(build_network):
         assert lengths == [1, 5], name
 
 
+def test_more_baselines_than_fit_into_memory_are_refused(build_network):
+    method = build("deeplift_shap", build_network(GRID, HISTORY), draw(6), memory=1e4)
+    with pytest.raises(SealiencyError, match=r"attribution\.baseline_samples = 6: .* GB; lower it, or set .*memory_gb"):
+        next(method.tiles(draw(1), FLAT))
+
+
 @pytest.mark.parametrize("name", ["deeplift", "deeplift_shap"])
 def test_batch_is_halved_when_the_gpu_has_no_more_memory(build_network, monkeypatch, name):
     network, inputs = build_network(GRID, HISTORY), draw(7)

@@ -1,11 +1,13 @@
 """The whole workflow on a small crop: every stage, its outputs, and what it says at the end."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from small_run import Workflow
 
 pytestmark = pytest.mark.workflow
 
@@ -60,3 +62,31 @@ def test_a_lead_without_skill_is_marked_everywhere(finished):
 
 def test_a_finished_run_has_nothing_left_to_do(finished):
     assert finished.planned() == set()
+
+
+def test_every_ocean_pixel_is_an_ordinary_setting(finished, tmp_path):
+    settings = {
+        **finished.settings,
+        "attribution": {"pixels": "all", "samples": 4, "bootstrap_block": 2, "pixel_blocks": 3},
+    }
+    every = Workflow(tmp_path / "every", settings)
+    shutil.copytree(finished.folder, every.folder, symlinks=True)
+    answer = every.run()
+    assert answer.returncode == 0, answer.stdout
+    # The emulators are those of before, and so is all that does not ask for pixels.
+    assert "training the emulator" not in answer.stdout
+    with xr.open_dataset(every.results / "reduce_shards" / "lead6_seed0" / "deeplift" / "attributions.nc") as reduced:
+        ocean = reduced["ocean"].values.astype(bool)
+        assert reduced.sizes["pixel"] == ocean.sum() > 500
+        found = np.zeros_like(ocean)
+        found[reduced["pixel_row"], reduced["pixel_column"]] = True
+        np.testing.assert_array_equal(found, ocean)
+        assert "positive_mean" not in reduced
+        assert (reduced["monthly_all"].sum("lag") > 0).all()
+        north = reduced.isel(pixel=(reduced["pixel_lat"].values == 55.5) & (reduced["pixel_lon"].values == -43.5))
+        assert north.sizes["pixel"] == 1
+    for lead in (1, 6):
+        assert (every.results / "plot_attribution_maps" / f"lead{lead}_seed0.png").stat().st_size > 10_000
+    report = (every.results / "report.html").read_text()
+    assert "plot_attribution_maps" in report
+    assert "results/small/plot_group/" not in report

@@ -269,6 +269,7 @@ class Engine:
         self.residual = network.residual
         self.grid = grid
         self.precision = precision
+        self.item_size = next(network.parameters()).element_size()
         self.steps = _build_steps(network, grid, precision)
         self.activations = [
             part
@@ -375,13 +376,15 @@ class Engine:
         window = _surround([divmod(pixel, self.grid[1]) for pixel in pixels])
         widest = 0
         for step in reversed(self.steps):
-            wider = step.see(window)
-            widest = max(widest, step.channels * wider.shape[0] * wider.shape[1])
-            window = wider
-        kept = sum(part.channels * part.output_grid[0] * part.output_grid[1] for part in self.activations)
-        size = torch.finfo(self.precision).bits // 8
-        # Rows as they are given, as they are pulled, and the convolution's own copy; activations and their multipliers.
-        return 3 * len(pixels) * widest * max(size, 4) + 2 * kept * 4
+            window = step.see(window)
+            widest = max(widest, step.channels * window.shape[0] * window.shape[1])
+        # Rows as they are given, as they are pulled, and the convolution's own copy, the last of them not in bfloat16.
+        return 3 * len(pixels) * widest * self.item_size + self.measure_linearisation()
+
+    def measure_linearisation(self) -> int:
+        """Return how many bytes the activations and multipliers of one sample take."""
+        cells = sum(part.channels * part.output_grid[0] * part.output_grid[1] for part in self.activations)
+        return 2 * cells * self.item_size
 
 
 def _surround(places: Sequence[tuple[int, int]]) -> Window:

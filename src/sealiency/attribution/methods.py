@@ -214,6 +214,12 @@ class DeepLiftShap(DeepLift):
         if len(self.baselines) == 1:
             yield from super().tiles(inputs, pixels)
             return
+        held = len(self.baselines) * self.engine.measure_linearisation()
+        if held > self.memory:
+            raise SealiencyError(
+                f"attribution.baseline_samples = {len(self.baselines)}: the network's activations for so many baselines take "
+                f"{held / 1e9:.3g} GB; lower it, or set attribution.memory_gb to more than that"
+            )
         groups = self._group(pixels)
         for number, sample in enumerate(inputs.to(self.baselines).split(1)):
             linearisations = list(self._linearise_against_all(sample))

@@ -34,6 +34,7 @@ import numpy as np
 import xarray as xr
 
 from sealiency.attribution.collection import ShardSet, collect_shards
+from sealiency.config.attribution import FARTHEST_KM
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, sha256, write_whole
@@ -43,8 +44,6 @@ from sealiency.provenance import describe_provenance
 LOGGER = logging.getLogger(__name__)
 # Bytes of sums that a rank holds at once; one pixel is summed whatever it takes.
 SLAB_BYTES = 64 * 2**20
-# Where the last distance bin ends: half the Earth's circumference.
-FARTHEST_KM = 20015.0
 SIGNS = ("positive", "negative")
 
 

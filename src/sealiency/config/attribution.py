@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from sealiency.config.base import Section
 from sealiency.config.data import Region
 
+# Half the circumference of the Earth.
+FARTHEST_KM = 20015.0
+
 Method = Literal["deeplift", "deeplift_shap", "integrated_gradients", "guided_backprop"]
 
 
@@ -97,6 +100,8 @@ class Attribution(Section):
     def _check_edges(cls, edges: list[float]) -> list[float]:
         if not edges or edges[0] != 0 or any(low >= high for low, high in itertools.pairwise(edges)):
             raise ValueError("needs ascending edges that begin with 0")
+        if edges[-1] >= FARTHEST_KM:
+            raise ValueError(f"no two places lie {edges[-1]:g} km apart; {FARTHEST_KM:g} km is halfway round the Earth")
         return edges
 
     @property
