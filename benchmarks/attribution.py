@@ -22,7 +22,6 @@ from typing import Any
 import captum.attr
 import numpy as np
 import torch
-from machine import name_processor
 from torch import Tensor, nn
 
 from sealiency.attribution.accumulation import Sums
@@ -31,6 +30,7 @@ from sealiency.config.attribution import Attribution
 from sealiency.config.emulator import Network
 from sealiency.models.densenet import DenseNet
 from sealiency.models.devices import arithmetic, choose_device, keep_memory
+from sealiency.provenance import name_processor
 
 GRID = (70, 125)
 HISTORY = 36

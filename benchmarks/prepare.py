@@ -24,7 +24,8 @@ from typing import Any
 import netCDF4
 import psutil
 from centuries import write_centuries
-from machine import name_processor
+
+from sealiency.provenance import name_processor
 
 HISTORY = 36
 TRAINING_SHARE = 0.6

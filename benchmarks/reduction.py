@@ -24,7 +24,8 @@ from typing import Any
 import h5py
 import numpy as np
 import xarray as xr
-from machine import name_processor
+
+from sealiency.provenance import name_processor
 
 ROWS, COLUMNS, HISTORY = 70, 125, 36
 CHUNKS, BOOTSTRAP_BLOCK, SAMPLES = 4, 32, 1280

@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import json
+import os
+import platform
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -81,6 +83,14 @@ def find_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return answer.stdout.strip()
+
+
+def name_processor() -> str:
+    """Return the name of this machine's processor and the number of its cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def describe_provenance(

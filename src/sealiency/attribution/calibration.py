@@ -5,7 +5,6 @@ seconds that more samples add give the rows a second; what is left is a job's st
 """
 
 import logging
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from sealiency.models.densenet import DenseNet
 from sealiency.models.devices import choose_device
 from sealiency.models.emulator import Emulator
 from sealiency.naming import name_blocks
+from sealiency.provenance import name_processor
 
 LOGGER = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
         "start_seconds": before + max(0.0, cold - pixels / per_second),
         "device": torch.cuda.get_device_name()
         if device.type == "cuda"
-        else f"{_name_processor()}, {THREADS} thread(s)",
+        else f"{THREADS} thread(s) of {name_processor()}",
         "on_gpu": device.type == "cuda",
         "threads": THREADS,
         "rows": grid[0],
@@ -131,10 +131,3 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": describe_measured(configuration),
     }
-
-
-def _name_processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

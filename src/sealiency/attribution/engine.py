@@ -102,8 +102,12 @@ class _Convolution:
         return Window(*(Span(max(span.start, 0), min(span.stop, size)) for span, size in reached))
 
     def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
-        pulled = functional.conv_transpose2d(rows, self.weight, stride=self.stride)
-        return self.see(window).within(Window(*map(self._reach, window))).cut(pulled)
+        seen, reached = self.see(window), [self._reach(span) for span in window]
+        # What both sides have too much is left out of the convolution, the rest is cut off.
+        spare = [min(part.start - full.start, full.stop - part.stop) for part, full in zip(seen, reached, strict=True)]
+        pulled = functional.conv_transpose2d(rows, self.weight, stride=self.stride, padding=spare)
+        left = (Span(full.start + few, full.stop - few) for full, few in zip(reached, spare, strict=True))
+        return seen.within(Window(*left)).cut(pulled)
 
     def count(self, window: Window) -> int:
         taps = 1
@@ -355,7 +359,7 @@ class Engine:
         for step in reversed(self.steps):
             rows = step.pull(rows, window, multipliers)
             window = step.see(window)
-        attributions = rows.unflatten(0, (samples, len(pixels))) * window.cut(change)[:, None]
+        attributions = rows.to(change.dtype).unflatten(0, (samples, len(pixels))).mul_(window.cut(change)[:, None])
         if self.residual:
             # The last month is added to the output, so its row is that of the identity.
             for number, (row, column) in enumerate(places):
