@@ -72,9 +72,9 @@ class Bench:
 
     def method(self, precision: str) -> DeepLift:
         """Return the engine as the workflow uses it."""
-        # On a GPU most of the memory, as a job of its own would have.
-        free = torch.cuda.mem_get_info()[0] * 0.7 if self.device.type == "cuda" else SETTINGS.memory_gb * 1e9
-        return DeepLift(self.network, self.baselines, free, SETTINGS.integration_steps, precision)
+        # Half of what a job has, as in the workflow; on a GPU, half of what is free.
+        memory = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else SETTINGS.memory_gb * 1e9
+        return DeepLift(self.network, self.baselines, memory / 2, SETTINGS.integration_steps, precision)
 
     def choose_pixels(self, method: DeepLift, groups: int) -> list[int]:
         """Return the pixels of so many groups, spread evenly from the north-west corner to the south-east one."""

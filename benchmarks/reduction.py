@@ -32,28 +32,35 @@ CHUNKS, BOOTSTRAP_BLOCK, SAMPLES = 4, 32, 1280
 PIXELS_IN_BLOCK = 8
 EDGES = [float(edge) for edge in (*range(0, 2000, 100), *range(2000, 6000, 500))]
 LAND_SHARE = 0.4
-PLAN = {
+LAT, LON = 0.5 + np.arange(ROWS), -99.5 + np.arange(COLUMNS)
+PLAN: dict[str, Any] = {
     "method": "deeplift",
+    "pixels": "all",
     "samples": SAMPLES,
     "sample_chunks": CHUNKS,
     "bootstrap_block": BOOTSTRAP_BLOCK,
     "heatmaps": True,
+    "distance_edges": EDGES,
+    "precision": "float32",
+    "integration_steps": 64,
+    "baseline_samples": 0,
 }
 
 
-def write_inputs(folder: Path) -> dict[str, Any]:
+def write_inputs(folder: Path, ocean: np.ndarray) -> dict[str, Any]:
     """Write a prepared record without anomalies and an untrained emulator, and return the identity of its shards."""
     import torch
 
+    from sealiency.attribution.shards import hash_rule
+    from sealiency.config.attribution import Attribution
     from sealiency.config.emulator import Network
     from sealiency.files import sha256
     from sealiency.models.densenet import DenseNet
     from sealiency.models.emulator import hash_weights, save_torch
 
-    land = np.random.default_rng(0).random((ROWS, COLUMNS)) < LAND_SHARE
     prepared = xr.Dataset(
-        {"ocean": (("lat", "lon"), (~land).astype(np.int8))},
-        coords={"lat": 0.5 + np.arange(ROWS), "lon": -99.5 + np.arange(COLUMNS)},
+        {"ocean": (("lat", "lon"), ocean.astype(np.int8))},
+        coords={"lat": LAT, "lon": LON},
         attrs={"settings": json.dumps({"history": HISTORY, "training": SAMPLES})},
     )
     prepared.to_netcdf(folder / "prepared.nc", engine="netcdf4")
@@ -66,7 +73,7 @@ def write_inputs(folder: Path) -> dict[str, Any]:
         "history": HISTORY,
         "lead": 6,
         "seed": 0,
-        "ocean": torch.from_numpy(~land),
+        "ocean": torch.from_numpy(ocean),
         "prepared_sha256": record,
     }
     save_torch(content, folder / "emulator.pt")
@@ -78,7 +85,7 @@ def write_inputs(folder: Path) -> dict[str, Any]:
         "baseline": "zero",
         "baseline_sha256": "0" * 64,
         "precision": "float32",
-        "settings_sha256": "0" * 64,
+        "settings_sha256": hash_rule(Attribution(**PLAN)),
         "history": HISTORY,
         "rows": ROWS,
         "columns": COLUMNS,
@@ -91,16 +98,18 @@ def write_inputs(folder: Path) -> dict[str, Any]:
 def write_shards(folder: Path, size: float) -> tuple[list[str], int]:
     """Write shards of at least so many bytes; return the names of their blocks of pixels and the number of pixels."""
     from sealiency.attribution.shards import divide_samples
+    from sealiency.config.attribution import Attribution
+    from sealiency.data.places import list_block_pixels
     from sealiency.naming import name_shard
 
-    identity = write_inputs(folder)
     rng = np.random.default_rng(0)
-    ocean = xr.load_dataset(folder / "prepared.nc", engine="netcdf4")["ocean"].values
+    ocean = rng.random((ROWS, COLUMNS)) >= LAND_SHARE
     samples = list(range(HISTORY, HISTORY + SAMPLES))
-    cells = np.argwhere(ocean)
+    one_block = Attribution(pixels="all", pixel_blocks=1)
+    cells = np.array([cell for _, *cell in list_block_pixels(one_block, "0000", ocean, LAT, LON)])
     blocks: list[str] = []
     written = 0
-    while written < size and len(blocks) * PIXELS_IN_BLOCK < len(cells):
+    while written < size and (len(blocks) + 1) * PIXELS_IN_BLOCK <= len(cells):
         pixels = cells[len(blocks) * PIXELS_IN_BLOCK : (len(blocks) + 1) * PIXELS_IN_BLOCK]
         blocks.append(f"{len(blocks):04d}")
         for chunk in range(CHUNKS):
@@ -119,9 +128,15 @@ def write_shards(folder: Path, size: float) -> tuple[list[str], int]:
                 file["pixel_name"] = np.array(names, dtype=h5py.string_dtype())
                 file["pixel_row"], file["pixel_column"] = pixels.T
                 file.attrs["completeness_error"] = 1e-7
-                file.attrs["identity"] = json.dumps(identity)
             written += path.stat().st_size
-    return blocks, min(len(blocks) * PIXELS_IN_BLOCK, len(cells))
+    # The reduction wants all of the sea, so the record's sea is the cells that were written.
+    explained = np.zeros_like(ocean)
+    explained[tuple(cells[: len(blocks) * PIXELS_IN_BLOCK].T)] = True
+    identity = write_inputs(folder, explained)
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file.attrs["identity"] = json.dumps(identity)
+    return blocks, len(blocks) * PIXELS_IN_BLOCK
 
 
 def _write(file: h5py.File, name: str, values: np.ndarray) -> None:

@@ -8,12 +8,26 @@ import h5py
 import numpy as np
 
 from sealiency.attribution.collection import ShardSet
-from sealiency.attribution.shards import Identity
+from sealiency.attribution.shards import Identity, hash_rule
+from sealiency.config.attribution import Attribution
 from sealiency.models.emulator import Emulator
 
 Pixels = list[tuple[str, int, int]]
 
 EDGES = [0.0, 100.0, 300.0, 1000.0]
+# Eleven samples of 6..29 make six bootstrap blocks of 2, the last with one, two in each of three chunks.
+PLAN: dict[str, object] = {
+    "method": "deeplift",
+    "pixels": "all",
+    "samples": 11,
+    "sample_chunks": 3,
+    "bootstrap_block": 2,
+    "heatmaps": True,
+    "distance_edges": EDGES,
+    "precision": "float32",
+    "integration_steps": 64,
+    "baseline_samples": 0,
+}
 BLOCKS: dict[str, Pixels] = {
     "0000": [("r3c1", 3, 1), ("r3c2", 3, 2), ("r3c3", 3, 3)],
     "0001": [("r4c5", 4, 5), ("r5c8", 5, 8)],
@@ -32,7 +46,7 @@ def identify(emulator: Emulator, **changes: object) -> dict[str, object]:
         "baseline": "zero",
         "baseline_sha256": "b" * 64,
         "precision": "float32",
-        "settings_sha256": "5" * 64,
+        "settings_sha256": hash_rule(Attribution(**PLAN)),
         "history": emulator.history,
         "rows": rows,
         "columns": columns,

@@ -78,7 +78,7 @@ def _calibrate(file: Path, output: Path) -> int:
 
     measured = calibrate(configuration)
     _write(output, json.dumps(measured, indent=1) + "\n")
-    print(f"{output}: {measured['rows_per_second']:,.3g} rows a second on {measured['device']}")
+    print(f"{output}: {measured['attributions_per_second']:,.3g} attributions a second on {measured['device']}")
     return 0
 
 

@@ -100,6 +100,12 @@ def test_unknown_key_is_named_with_the_one_that_is_meant(settings, key, value, m
         ({"attribution": {"distance_edges": [0, 100, 100]}}, "attribution.distance_edges", "ascending edges"),
         ({"attribution": {"distance_edges": [50, 100]}}, "attribution.distance_edges", "begin with 0"),
         ({"attribution": {"distance_edges": [0, 20015]}}, "attribution.distance_edges", "halfway round the Earth"),
+        ({"attribution": {"distance_edges": [0, float("inf")]}}, "attribution.distance_edges.1 = inf", "finite number"),
+        ({"attribution": {"distance_edges": [0, float("nan")]}}, "attribution.distance_edges.1 = nan", "finite number"),
+        ({"attribution": {"job_minutes": float("inf")}}, "attribution.job_minutes = inf", "finite number"),
+        ({"attribution": {"job_minutes": float("nan")}}, "attribution.job_minutes = nan", "finite number"),
+        ({"attribution": {"memory_gb": float("inf")}}, "attribution.memory_gb = inf", "finite number"),
+        ({"attribution": {"memory_gb": 1e300}}, "attribution.memory_gb = 1e+300", "less than or equal to 1000000"),
         (
             {"attribution": {"precision": "bfloat16", "method": "integrated_gradients"}},
             "attribution.precision bfloat16",

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sealiency.config.emulator import Network
+from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
 
 PAPER = (36, (70, 125))
@@ -153,3 +154,13 @@ def test_dropout_drops_whole_new_channels_in_training_only():
     with torch.no_grad():
         assert torch.equal(layer(x), layer(x))
         assert (layer(x)[0, 8:].flatten(1) != 0).any(1).all()
+
+
+@pytest.mark.parametrize("columns", [194, 230])
+def test_grid_on_which_the_nearest_cell_is_ambiguous_is_refused(columns):
+    with pytest.raises(
+        SealiencyError, match=rf"data\.region: nearest upsampling from \d+ to {columns} cells is ambiguous"
+    ):
+        build(3, (8, columns), stem_channels=4, growth_rate=2)
+    build(3, (8, columns + 1), stem_channels=4, growth_rate=2)
+    build(3, (8, columns), stem_channels=4, growth_rate=2, upsampling="bicubic")

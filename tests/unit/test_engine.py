@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from sealiency.attribution.engine import Engine
+from sealiency.config.attribution import Attribution
+from sealiency.data.places import list_block_pixels
 
 GRID, HISTORY = (21, 30), 4
 
@@ -51,6 +54,30 @@ def test_groups_are_of_neighbours_and_hold_every_pixel_once(engine):
         rows, columns = zip(*(divmod(pixels[at], GRID[1]) for at in group), strict=True)
         assert max(rows) - min(rows) < 4
         assert max(columns) - min(columns) < 4
+
+
+def test_blocks_of_pixels_cut_groups_only_at_their_ends(build_network):
+    # The order of all pixels is chosen before there is a network.
+    ocean = np.ones(GRID, bool)
+    settings = Attribution(pixels="all", pixel_blocks=1)
+    pixels = list_block_pixels(settings, "0000", ocean, np.arange(GRID[0]), np.arange(GRID[1]))
+    engine = Engine(build_network(GRID, HISTORY), GRID, torch.float64)
+    groups = engine.group([row * GRID[1] + column for _, row, column in pixels])
+    assert all(group == list(range(group[0], group[-1] + 1)) for group in groups)
+
+
+@pytest.mark.parametrize("columns", [241, 357])
+def test_bicubic_on_wide_grids_agrees_with_the_network(build_network, columns):
+    network = build_network((5, columns), HISTORY, upsampling="bicubic").float()
+    engine = Engine(network, (5, columns), torch.float32)
+    fields = torch.randn(1, HISTORY, 5, columns)
+    baseline = 0 * fields
+    linearisation = engine.linearise(fields, baseline, engine.observe(baseline))
+    with torch.no_grad():
+        difference = (network(fields) - network(baseline))[0, 0].flatten()
+    for pixel in (0, 2 * columns + 100, 4 * columns + columns - 3):
+        values, _ = engine.attribute(linearisation, [pixel])
+        assert abs(values.double().sum() - difference[pixel]) < 1e-6 * values.abs().double().sum()
 
 
 def test_attribution_does_not_depend_on_the_pixels_beside_it(engine):

@@ -1,6 +1,7 @@
 import itertools
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 
 import captum.attr
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sealiency.attribution.completeness import measure_completeness
 from sealiency.attribution.engine import Engine
 from sealiency.attribution.methods import METHODS, Method, Tile, build_method, check_network
 from sealiency.config.emulator import Network
@@ -230,6 +232,18 @@ def test_input_almost_at_its_baseline_loses_no_digits(build_network):
         assert_close(values.detach(), expected.detach(), share=1e-4)
 
 
+@pytest.mark.parametrize(("precision", "passes"), [("float32", False), ("float64", True)])
+def test_forecasts_that_hardly_differ_pass_the_gate_in_float64_only(build_network, precision, passes):
+    # The difference of two float32 forecasts has lost its digits, and the gate holds the attributions against it.
+    dtype = getattr(torch, precision)
+    network, inputs = build_network(GRID, HISTORY).to(dtype), (3e-2 * draw(3)).to(dtype)
+    method = build("deeplift", network, inputs[:1] * 0)
+    values, expected = spread(method.tiles(inputs, FLAT), inputs), method.output_difference(inputs)[:, FLAT].T
+    axes = (2, 3, 4)
+    errors = measure_completeness(values.sum(axes).numpy(), values.abs().sum(axes).numpy(), expected.double().numpy())
+    assert (errors.max() <= method.tolerance) == passes
+
+
 # --- DeepLiftShap ---
 
 
@@ -344,18 +358,46 @@ def test_a_method_leaves_the_network_as_it_was(build_network):
 def test_memory_decides_how_many_samples_are_attributed_at_once(build_network):
     network, zero = build_network(GRID, HISTORY), torch.zeros(1, HISTORY, *GRID).double()
     inputs = draw(5)
+
+    def count_at_once(name: str, memory: float) -> int:
+        tiles = build(name, network, zero, 2, memory=memory).tiles(inputs, FLAT)
+        return max(len(tile.attributions) for tile in tiles)
+
     for name in METHODS:
-        lengths = []
-        for memory in (1, 1e12):
-            tiles = build(name, network, zero, 2, memory=memory).tiles(inputs, FLAT)
-            lengths.append(max(len(tile.attributions) for tile in tiles))
+        memory, lengths = 1e3, []
+        # Doubled until one sample fits, so that two do not.
+        while not lengths:
+            with suppress(SealiencyError):
+                lengths.append(count_at_once(name, memory))
+            memory *= 2
+        lengths.append(count_at_once(name, 1e12))
         assert lengths == [1, 5], name
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_memory_that_one_sample_exceeds_is_refused(build_network, name):
+    zero = torch.zeros(1, HISTORY, *GRID).double()
+    with pytest.raises(SealiencyError, match=r"attribution\.memory_gb is too low: .* GB, .*; set \S+ or more"):
+        next(build(name, build_network(GRID, HISTORY), zero, memory=1e4).tiles(draw(1), FLAT))
+
+
 def test_more_baselines_than_fit_into_memory_are_refused(build_network):
-    method = build("deeplift_shap", build_network(GRID, HISTORY), draw(6), memory=1e4)
-    with pytest.raises(SealiencyError, match=r"attribution\.baseline_samples = 6: .* GB; lower it, or set .*memory_gb"):
-        next(method.tiles(draw(1), FLAT))
+    with pytest.raises(
+        SealiencyError, match=r"attribution\.baseline_samples = 6: .* GB, .*; lower it, or set memory_gb"
+    ):
+        build("deeplift_shap", build_network(GRID, HISTORY), draw(6), memory=1e5)
+
+
+def test_memory_is_that_of_the_pixels_that_see_most(build_network):
+    # A corner sees less of the sea than the middle of it.
+    grid = (40, 60)
+    network, zero = build_network(grid, HISTORY), torch.zeros(1, HISTORY, *grid).double()
+    corner, middle = ([grid[1] * row + column for row in rows for column in rows] for rows in (range(4), range(20, 24)))
+    engine = build("deeplift", network, zero).engine
+    assert engine.measure_memory(corner) < engine.measure_memory(middle)
+    method = build("deeplift", network, zero, memory=2.5 * engine.measure_memory(middle))
+    next(method.tiles(torch.randn(9, HISTORY, *grid, dtype=torch.float64), corner + middle))
+    assert method.at_once == 2
 
 
 @pytest.mark.parametrize("name", ["deeplift", "deeplift_shap"])
@@ -380,7 +422,7 @@ def test_batch_is_halved_when_the_gpu_has_no_more_memory(build_network, monkeypa
     assert method.at_once == 3
     room.update(attribute=0)
     monkeypatch.setattr(Engine, "attribute", lambda *given: (_ for _ in ()).throw(torch.OutOfMemoryError()))
-    with pytest.raises(SealiencyError, match="too little memory to attribute a single sample"):
+    with pytest.raises(SealiencyError, match="too little memory to attribute one sample at a time"):
         list(method.tiles(inputs, FLAT))
 
 

@@ -48,9 +48,9 @@ def configure(training: int = 100, leads: tuple[int, ...] = (1, 6), **attributio
 
 
 def write_calibration(path, configuration: Configuration, grid: Grid = GRID, **changes) -> str:
-    """Write a file as `sealiency calibrate` does, for that many rows a second."""
+    """Write a file as `sealiency calibrate` does, for that many attributions a second."""
     measured = {
-        "rows_per_second": 100.0,
+        "attributions_per_second": 100.0,
         "start_seconds": 20.0,
         "device": "a processor",
         "on_gpu": False,
@@ -64,9 +64,11 @@ def write_calibration(path, configuration: Configuration, grid: Grid = GRID, **c
     return str(path)
 
 
-def plan(folder, rows_per_second: float = 100.0, grid: Grid = GRID, training: int = 100, **attribution) -> ShardPlan:
+def plan(
+    folder, attributions_per_second: float = 100.0, grid: Grid = GRID, training: int = 100, **attribution
+) -> ShardPlan:
     path = write_calibration(
-        folder / "speed.json", configure(training, **attribution), grid, rows_per_second=rows_per_second
+        folder / "speed.json", configure(training, **attribution), grid, attributions_per_second=attributions_per_second
     )
     return plan_shards(configure(training, calibration=path, **attribution))
 
@@ -79,18 +81,18 @@ def divided(found: ShardPlan) -> tuple[int, int]:
 
 
 def test_a_job_lasts_as_long_as_asked(tmp_path):
-    # 100 rows/s x 600 s = 60,000 rows: 600 pixels of all 100 samples, 3000 / 600 = 5 blocks.
+    # 100 attributions/s x 600 s = 60,000: 600 pixels of all 100 samples, 3000 / 600 = 5 blocks.
     found = plan(tmp_path, job_minutes=10)
     assert divided(found) == (5, 1)
     assert found.shards == 5 * 1 * 2 * 1
-    assert found.rows == 3000 * 100 * 2
+    assert found.attributions == 3000 * 100 * 2
     assert found.minutes == pytest.approx((20 + 600) / 60)
     assert found.hours == pytest.approx((10 * 20 + 6000) / 3600)
     assert found.runtime == 31
 
 
 def test_samples_are_divided_only_where_64_pixels_last_too_long(tmp_path):
-    # 60 s x 100 rows/s = 6000 rows are 60 pixels of all samples, which is too few: 64 pixels x 100 samples need two chunks.
+    # 60 s x 100 attributions/s = 6000 attributions are 60 pixels of all samples, which is too few: 64 pixels x 100 samples need two chunks.
     found = plan(tmp_path, job_minutes=1)
     assert divided(found) == (math.ceil(3000 / 64), 2)
     assert found.chunk_samples == 50
@@ -98,9 +100,24 @@ def test_samples_are_divided_only_where_64_pixels_last_too_long(tmp_path):
     assert divided(plan(tmp_path, job_minutes=64 / 60))[1] == 1
 
 
+def test_blocks_have_fewer_than_64_pixels_only_where_a_bootstrap_block_of_them_lasts_too_long(tmp_path):
+    # Bootstrap blocks of 10 samples: 64 pixels of one take 6.4 seconds, and 320 attributions are 32 pixels of one.
+    assert divided(plan(tmp_path, job_minutes=6.4 / 60)) == (47, 10)
+    assert divided(plan(tmp_path, job_minutes=3.2 / 60)) == (math.ceil(3000 / 32), 10)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "guided_backprop"])
+def test_methods_that_share_nothing_take_few_pixels_rather_than_few_samples(tmp_path, method):
+    # A configuration cannot name guided_backprop here.
+    attribution = configure().attribution.model_copy(update={"method": method})
+    # 50 attributions are half of one pixel's 100 samples, 350 are those of 3 pixels.
+    assert planning._divide(attribution, 10, 100, GRID, 50.0) == (3000, 2)
+    assert planning._divide(attribution, 10, 100, GRID, 350.0) == (1000, 1)
+
+
 def test_chunks_are_whole_bootstrap_blocks(tmp_path):
-    # One chunk could not be shorter than a bootstrap block, however slow the machine.
-    assert divided(plan(tmp_path, rows_per_second=0.1, job_minutes=1)) == (47, 10)
+    # One chunk could not be shorter than a bootstrap block, however slow the machine, nor a block smaller than a pixel.
+    assert divided(plan(tmp_path, attributions_per_second=0.1, job_minutes=1)) == (3000, 10)
     # 95 samples make 10 blocks; in 3 chunks the largest has 4 of them.
     assert plan(tmp_path, training=95, pixel_blocks=47, sample_chunks=3).chunk_samples == 40
 
@@ -124,40 +141,68 @@ def test_one_pixel_that_exceeds_the_memory_is_refused(tmp_path):
 
 def test_given_numbers_stay(tmp_path):
     assert divided(plan(tmp_path, pixel_blocks=7, sample_chunks=3)) == (7, 3)
-    # 429 pixels x 100 samples in jobs of 6000 rows.
-    assert divided(plan(tmp_path, pixel_blocks=7, job_minutes=1)) == (7, 8)
-    # 6000 rows of 40 samples are 150 pixels.
+    # 429 pixels of one bootstrap block of 10 samples are 4290 of the 6000 attributions of a job, those of two too many.
+    assert divided(plan(tmp_path, pixel_blocks=7, job_minutes=1)) == (7, 10)
+    # 6000 attributions of 40 samples are 150 pixels.
     assert divided(plan(tmp_path, sample_chunks=3, job_minutes=1)) == (20, 3)
 
 
 def test_listed_pixels_are_blocks_of_their_own(tmp_path):
     pixels = [{"name": name, "row": 1, "column": 1} for name in ("a", "b", "c")]
     assert divided(plan(tmp_path, pixels=pixels, job_minutes=10)) == (3, 1)
-    assert divided(plan(tmp_path, pixels=pixels, rows_per_second=1, job_minutes=0.5)) == (3, 4)
+    assert divided(plan(tmp_path, pixels=pixels, attributions_per_second=1, job_minutes=0.5)) == (3, 4)
 
 
 @given(
-    rows_per_second=st.floats(1e-3, 1e6),
+    attributions_per_second=st.floats(1e-3, 1e6),
     minutes=st.floats(0.01, 1e4),
     cells=st.integers(1, 10_000),
     training=st.integers(1, 2000),
     memory=st.floats(0.01, 100),
     heatmaps=st.booleans(),
 )
-def test_every_plan_can_be_carried_out(tmp_path_factory, rows_per_second, minutes, cells, training, memory, heatmaps):
+def test_every_plan_can_be_carried_out(
+    tmp_path_factory, attributions_per_second, minutes, cells, training, memory, heatmaps
+):
     grid = Grid(100, 100, cells)
     settings = {"job_minutes": minutes, "memory_gb": memory, "heatmaps": heatmaps}
-    found = plan(tmp_path_factory.getbasetemp(), rows_per_second, grid, training, **settings)
+    found = plan(tmp_path_factory.getbasetemp(), attributions_per_second, grid, training, **settings)
     blocks, chunks = divided(found)
     assert 1 <= blocks <= cells
     assert 1 <= chunks <= math.ceil(training / 10)
     # The checks that later stages make of numbers given by hand hold for those found.
     configure(training, sample_chunks=chunks)
     check_record_grid(grid, found.attribution, 10, training, grid)
+    # No job lasts longer than asked, unless it is one bootstrap block of one pixel.
+    if (found.block_pixels, found.chunk_samples) != (1, min(10, training)):
+        assert found.block_pixels * found.chunk_samples <= attributions_per_second * minutes * 60
     # Samples are divided only where the job would be too long as it is, and blocks are not larger than needed.
     if chunks > 1:
         assert found.block_pixels <= planning.FEWEST_PIXELS
-        assert found.block_pixels * training > rows_per_second * minutes * 60
+        assert found.block_pixels * training > attributions_per_second * minutes * 60
+
+
+def test_the_largest_settings_do_not_overflow(tmp_path):
+    assert divided(plan(tmp_path, attributions_per_second=9e299, job_minutes=1e308, memory_gb=1e6)) == (1, 1)
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_more_blocks_than_cells_are_refused(tmp_path, calibrated):
+    def find(blocks):
+        if calibrated:
+            return plan(tmp_path, pixel_blocks=blocks)
+        return plan_shards(parse_configuration({"attribution": {"pixels": "all", "pixel_blocks": blocks}}, "my.yaml"))
+
+    grid = GRID if calibrated else estimate_grid(Configuration())
+    most = grid.rows * grid.columns
+    assert find(most).attribution.pixel_blocks == most
+    with pytest.raises(SealiencyError) as caught:
+        find(most + 1)
+    message = (
+        f"attribution.pixel_blocks = {most + 1} exceeds the {most} cells of the grid of {grid.rows} x {grid.columns}"
+    )
+    assert f"{message}; lower it" in str(caught.value)
+    assert ("sealiency calibrate" in str(caught.value)) is not calibrated
 
 
 # --- memory and disk ---
@@ -174,6 +219,38 @@ def test_disk_is_counted_before_compression(tmp_path):
 def test_memory_holds_the_inputs_too(tmp_path):
     found = plan(tmp_path, memory_gb=2, pixel_blocks=10, sample_chunks=2)
     assert found.memory_mb == 2000 + planning.OVERHEAD_MB + 50 * 10 * 5000 * 4 // 10**6
+
+
+def test_baselines_whose_activations_are_clearly_too_many_are_refused():
+    def find(baselines, memory=4.0, precision="float32", method="deeplift_shap", methods=("deeplift",)):
+        attribution = {"method": method, "baseline_samples": baselines, "memory_gb": memory, "precision": precision}
+        settings = {
+            "data": {"synthetic": {"resolution": 1}},
+            "attribution": attribution,
+            "instance": {"methods": list(methods)},
+        }
+        return plan_shards(parse_configuration(settings, "my.yaml"))
+
+    # The paper's network on 70 x 125 cells: 2 x 4 bytes x 3,908,016 activations = 31.3 MB a baseline, of which
+    # 2205 cells of 768 channels, 576 of 1104, 2304 of 552 and 8750 of 36.
+    each = 8 * (2205 * 768 + 576 * 1104 + 2304 * 552 + 8750 * 36)
+    most = int(2e9 // each)
+    find(most)
+    message = (
+        rf"attribution.baseline_samples = {most + 1}: .*memory_gb = 4; lower it, or raise memory_gb to "
+        rf"{math.ceil((most + 1) * each * 4 / 1e9)}$"
+    )
+    with pytest.raises(SealiencyError, match=message):
+        find(most + 1)
+    find(most + 1, memory=8)
+    with pytest.raises(SealiencyError, match=r"baseline_samples"):
+        find(most // 2 + 1, precision="float64")
+    # The comparison of methods uses them too; nothing else does.
+    find(most + 1, method="deeplift")
+    with pytest.raises(SealiencyError, match=r"baseline_samples"):
+        find(most + 1, method="deeplift", methods=("deeplift", "deeplift_shap"))
+    # One baseline is held at no more than a pass needs.
+    find(1, memory=0.03)
 
 
 # --- what is assumed ---
@@ -205,32 +282,39 @@ def test_any_other_record_is_taken_for_one_of_one_degree():
     ("network", "history", "grid"),
     [(Network(), 36, (70, 125)), (NETWORK, 6, (8, 10)), (Network(dense_layers=(1, 1, 1), growth_rate=5), 3, (13, 7))],
 )
-def test_multiplications_are_those_of_the_network(network, history, grid):
-    counted = []
+def test_layers_are_those_of_the_network(network, history, grid):
+    multiplications, activations = [], []
 
-    def count(module, inputs, output):
-        counted.append(output[0].numel() * module.weight[0].numel())
+    def count_multiplications(module, inputs, output):
+        multiplications.append(output[0].numel() * module.weight[0].numel())
+
+    def count_activations(module, inputs, output):
+        activations.append(output.numel())
 
     model = DenseNet(network, history, grid).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(count)
+            module.register_forward_hook(count_multiplications)
+        if isinstance(module, torch.nn.ReLU):
+            module.register_forward_hook(count_activations)
     with torch.inference_mode():
         model(torch.zeros(1, history, *grid))
-    assert planning._count_multiplications(network, history, *grid) == sum(counted)
+    assert planning._count_multiplications(network, history, *grid) == sum(multiplications)
+    layers = planning._list_layers(network, history, *grid)
+    assert [layer.cells_in * layer.channels_in for layer in layers[1:]] == activations
 
 
 def test_speed_is_assumed_by_method_and_precision():
-    def rows(**attribution):
+    def speed(**attribution):
         configuration = parse_configuration({"attribution": attribution}, "my.yaml")
-        return planning.assume_speed(configuration, Grid(70, 125, 5400)).rows_per_second
+        return planning.assume_speed(configuration, Grid(70, 125, 5400)).attributions_per_second
 
-    assert rows() == 75
-    assert rows(precision="bfloat16") > rows() > rows(precision="float64")
-    assert rows(method="deeplift_shap", baseline_samples=5) == 15
-    assert rows(method="integrated_gradients", integration_steps=2) == 4.5
-    assert rows(method="integrated_gradients", integration_steps=64) == pytest.approx(4.5 / 32)
-    assert rows(device="cuda") > 10 * rows()
+    assert speed() == 75
+    assert speed(precision="bfloat16") > speed() > speed(precision="float64")
+    assert speed(method="deeplift_shap", baseline_samples=5) == 15
+    assert speed(method="integrated_gradients", integration_steps=2) == 4.5
+    assert speed(method="integrated_gradients", integration_steps=64) == pytest.approx(4.5 / 32)
+    assert speed(device="cuda") > 10 * speed()
 
 
 def test_planning_imports_nothing_heavy():
@@ -244,7 +328,7 @@ def test_planning_imports_nothing_heavy():
 def test_the_plan_says_what_is_measured_and_what_assumed(tmp_path):
     said = plan(tmp_path, job_minutes=10).describe()
     assert "5 pixel blocks x 1 sample chunk x 2 leads x 1 seed = 10" in said
-    assert "100 rows a second on a processor (measured: " in said
+    assert "100 attributions a second on a processor (measured: " in said
     assert "1.72 core hours" in said
     assert "assumed" not in said
     said = plan_shards(configure()).describe()
@@ -304,7 +388,7 @@ def test_calibration_of_another_network_or_grid_is_refused(tmp_path, section, ch
 def test_calibration_does_not_depend_on_what_leaves_speed_alone(tmp_path):
     path = write_calibration(tmp_path / "speed.json", configure())
     found = plan_shards(configure(calibration=path, leads=(3,), integration_steps=9, baseline_samples=4))
-    assert found.speed.rows_per_second == 100
+    assert found.speed.attributions_per_second == 100
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": 1}'])
@@ -322,11 +406,31 @@ def test_a_missing_calibration_is_named(tmp_path):
         plan_shards(configure(calibration=str(tmp_path / "none.json")))
 
 
-@pytest.mark.parametrize("key", ["rows_per_second", "ocean_cells"])
-def test_a_calibration_that_measured_nothing_is_refused(tmp_path, key):
-    path = write_calibration(tmp_path / "speed.json", configure(), **{key: 0})
-    with pytest.raises(SealiencyError, match="not positive"):
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("attributions_per_second", value, "a finite number from 1e-6")
+        for value in (0, -1, 1e-320, math.nan, math.inf, True, "100", None, 10**400)
+    ]
+    + [
+        ("start_seconds", value, "a finite number from 0")
+        for value in (-1e9, math.nan, math.inf, False, "20", None, 10**400)
+    ]
+    + [("ocean_cells", value, "a whole number from 1") for value in (0, -5, 2.5, math.inf, math.nan, True, 10**400)]
+    + [("rows", 0, "a whole number from 1"), ("columns", 1e3, "a whole number from 1")]
+    + [("on_gpu", value, "true or false") for value in ("no", 0, None)],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_calibration_of_impossible_values_is_refused(tmp_path, key, value, wanted):
+    path = write_calibration(tmp_path / "speed.json", configure(), **{key: value})
+    with pytest.raises(SealiencyError) as caught:
         plan_shards(configure(calibration=path))
+    assert f"attribution.calibration: {path}: {key} = {value!r} is not {wanted}. Run `sealiency" in str(caught.value)
+
+
+def test_a_calibration_without_start_up_is_none_the_worse(tmp_path):
+    path = write_calibration(tmp_path / "speed.json", configure(), start_seconds=0, attributions_per_second=1e-6)
+    assert plan_shards(configure(calibration=path)).speed.start_seconds == 0
 
 
 @pytest.fixture
@@ -355,7 +459,7 @@ def test_a_calibration_serves_the_run_that_it_was_made_for(prepared_run, tmp_pat
     (tmp_path / "my.yaml").write_text(json.dumps({**prepared_run, "attribution": attribution}))
     assert main(["calibrate", "my.yaml", "--output", "speed.json"]) == 0
     measured = json.loads((tmp_path / "speed.json").read_text())
-    assert measured["rows_per_second"] > 0
+    assert measured["attributions_per_second"] > 0
     assert measured["start_seconds"] > 0
     assert (measured["rows"], measured["columns"], measured["ocean_cells"]) == (8, 10, 77)
     assert measured["threads"] == planning.THREADS

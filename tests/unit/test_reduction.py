@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 
 import handmade_shards
-from handmade_shards import BLOCKS, EDGES, describe_set, name, write_shards
+from handmade_shards import BLOCKS, EDGES, PLAN, describe_set, name, write_shards
 from sealiency.attribution import reduction
 from sealiency.attribution.explanation import attribute_pixels
 from sealiency.attribution.heatmaps import read_heatmaps
@@ -32,8 +32,9 @@ from small_world import HISTORY
 # Six bootstrap blocks of 2 samples, the last with one, two in each chunk.
 SAMPLES = [6, 8, 11, 13, 15, 18, 20, 22, 24, 27, 29]
 CHUNKS = 3
-PLAN = {"method": "deeplift", "samples": 11, "sample_chunks": CHUNKS, "bootstrap_block": 2, "heatmaps": True}
 PIXELS = [pixel for pixels in BLOCKS.values() for pixel in pixels]
+LISTED = {pixel[0]: [pixel] for pixel in PIXELS}
+LISTED_PLAN = PLAN | {"pixels": [{"name": name, "row": row, "column": column} for name, row, column in PIXELS]}
 RADIAL = ("radial_positive", "radial_negative")
 MONTHLY = ("monthly_positive", "monthly_negative", "monthly_all")
 HEATMAPS = ("positive_mean", "negative_mean")
@@ -246,29 +247,20 @@ def test_without_heatmaps_the_rest_is_the_same(shards, grid, identity, tmp_path)
 # --- shards of the real writer ---
 
 
-def attribute(emulator_path, record, folder, chunks: int, **changes):
-    settings = Attribution(
-        pixels=[Pixel(name=pixel, row=row, column=column) for pixel, row, column in PIXELS[:4]],
-        samples=11,
-        sample_chunks=chunks,
-        bootstrap_block=2,
-        device="cpu",
-        precision="float64",
-        **changes,
-    )
+def attribute(emulator_path, record, folder, plan, blocks):
+    settings = Attribution(**plan, pixel_blocks=len(blocks), device="cpu")
     emulator = load_emulator(emulator_path)
-    for pixel, _, _ in PIXELS[:4]:
-        for chunk in range(chunks):
-            attribute_pixels(emulator, record, select_block(settings, pixel), pixel, chunk, name(folder, pixel, chunk))
-    return [pixel for pixel, _, _ in PIXELS[:4]]
+    for block, chunk in itertools.product(blocks, range(settings.sample_chunks)):
+        attribute_pixels(emulator, record, select_block(settings, block), block, chunk, name(folder, block, chunk))
 
 
 def test_shards_of_a_run_are_reduced_to_means_that_agree(emulator_path, record, prepared_path, tmp_path):
     assert choose_samples(record.training_samples, 11) == SAMPLES
-    made = {}
+    made, blocks = {}, list(LISTED)[:4]
     for chunks in (1, 3):
-        blocks = attribute(emulator_path, record, tmp_path / str(chunks), chunks)
-        target, plan = tmp_path / f"{chunks}.nc", PLAN | {"sample_chunks": chunks}
+        plan = LISTED_PLAN | {"pixels": LISTED_PLAN["pixels"][:4], "sample_chunks": chunks, "precision": "float64"}
+        attribute(emulator_path, record, tmp_path / str(chunks), plan, blocks)
+        target = tmp_path / f"{chunks}.nc"
         arguments = (prepared_path, emulator_path, tmp_path / str(chunks), blocks, plan, target, 2)
         run_ranks(2, lambda world, arguments=arguments: reduce_attributions(*arguments, world))
         made[chunks] = read_netcdf(target)
@@ -281,6 +273,31 @@ def test_shards_of_a_run_are_reduced_to_means_that_agree(emulator_path, record, 
         np.testing.assert_allclose(means[f"monthly_{sign}"], summed, rtol=1e-5)
     assert means["pixel"].values.tolist() == blocks
     assert 0 < means.attrs["completeness_error"] == means["completeness"].max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("pixels", "changes"),
+    [
+        (77, {"method": "deeplift_shap", "precision": "float64", "baseline_samples": 3}),
+        (77, {"precision": "bfloat16"}),
+        (
+            1,
+            {"method": "integrated_gradients", "precision": "float64", "integration_steps": 90}
+            | {"pixels": LISTED_PLAN["pixels"][:1]},
+        ),
+    ],
+)
+def test_shards_of_a_run_are_what_was_planned(emulator_path, record, prepared_path, tmp_path, pixels, changes):
+    blocks = ["0000", "0001"] if pixels == 77 else [PIXELS[0][0]]
+    plan = PLAN | {"samples": 2, "sample_chunks": 1, "heatmaps": False} | changes
+    attribute(emulator_path, record, tmp_path, plan, blocks)
+    arguments = (prepared_path, emulator_path, tmp_path, blocks, plan, tmp_path / "a.nc", 1)
+    run_ranks(1, lambda world: reduce_attributions(*arguments, world))
+    means = read_netcdf(tmp_path / "a.nc")
+    # The sea has 77 cells.
+    cells = set(zip(means["pixel_row"].values.tolist(), means["pixel_column"].values.tolist(), strict=True))
+    assert len(cells) == len(means["pixel"]) == pixels
+    assert all(record.ocean[cell] for cell in cells)
 
 
 # --- the file ---
@@ -306,7 +323,7 @@ def test_file_tells_pixels_lags_distances_and_blocks(shards, grid, record, tmp_p
     assert means.attrs["samples"] == 11
     assert means.attrs["lead"] == 2
     assert means.attrs["method"] == "deeplift"
-    assert means.attrs["shard_settings_sha256"] == "5" * 64
+    assert means.attrs["shard_settings_sha256"] == shards.identity.settings_sha256
     assert means.attrs["completeness_error"] == 1e-7
 
 
@@ -503,45 +520,50 @@ def test_another_record_is_refused_before_any_shard_is_read(three_chunks, emulat
 # --- under MPI ---
 
 
+@pytest.fixture
+def listed(identity, tmp_path):
+    """Shards of the same pixels, each listed by name: a block of its own."""
+    return write_shards(tmp_path / "listed", identity, SAMPLES, CHUNKS, LISTED)
+
+
 def launch(ranks, prepared_path, emulator_path, folder, target) -> subprocess.CompletedProcess[str]:
     options = {
         "--ranks": ranks,
         "--prepared": prepared_path,
         "--emulator": emulator_path,
         "--shards": folder,
-        "--plan": json.dumps(PLAN),
+        "--plan": json.dumps(LISTED_PLAN),
         "--target": target,
         "--log": target.with_suffix(".log"),
     }
-    command = [MPIEXEC, "-n", ranks, sys.executable, SCRIPT, *itertools.chain(*options.items()), "--blocks", *BLOCKS]
+    command = [MPIEXEC, "-n", ranks, sys.executable, SCRIPT, *itertools.chain(*options.items()), "--blocks", *LISTED]
     return subprocess.run(
         list(map(str, command)), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
     )
 
 
 @pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec beside Python or on the path")
-def test_ranks_of_mpi_write_the_same_file(three_chunks, emulator_path, prepared_path, tmp_path):
+def test_ranks_of_mpi_write_the_same_file(listed, emulator_path, prepared_path, tmp_path):
     for ranks in (1, 2, 4):
-        answer = launch(ranks, prepared_path, emulator_path, three_chunks, tmp_path / f"{ranks}.nc")
+        answer = launch(ranks, prepared_path, emulator_path, listed, tmp_path / f"{ranks}.nc")
         assert answer.returncode == 0, answer.stdout
     one, two, four = ((tmp_path / f"{ranks}.nc").read_bytes() for ranks in (1, 2, 4))
     assert one == two == four
     means = read_netcdf(tmp_path / "1.nc")
     assert means.attrs["seed"] == 0
     assert means.attrs["model_sha256"] in means.attrs["inputs_sha256"]
-    assert json.loads(means.attrs["settings"]) == PLAN | {"blocks": list(BLOCKS)}
+    assert json.loads(means.attrs["settings"]) == LISTED_PLAN | {"blocks": list(LISTED)}
 
 
 @pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec beside Python or on the path")
-def test_error_of_one_rank_of_mpi_ends_all_with_one_message(spoilt, emulator_path, prepared_path, tmp_path):
-    folder, _ = spoilt
-    # The second of three slabs.
-    spoil(name(folder, "0001", 2), "positive_sum")
+def test_error_of_one_rank_of_mpi_ends_all_with_one_message(listed, emulator_path, prepared_path, tmp_path):
+    # The fourth slab, which is the second rank's.
+    spoil(name(listed, "r4c5", 2), "positive_sum")
     (tmp_path / "out").mkdir()
-    answer = launch(2, prepared_path, emulator_path, folder, tmp_path / "out" / "attributions.nc")
+    answer = launch(2, prepared_path, emulator_path, listed, tmp_path / "out" / "attributions.nc")
     assert answer.returncode != 0
-    assert answer.stdout.count("pixels-0001_samples-0002.h5: cannot be read") == 1
+    assert answer.stdout.count("pixels-r4c5_samples-0002.h5: cannot be read") == 1
     assert "Traceback" not in answer.stdout
-    assert "pixels-0001_samples-0002.h5: cannot be read" in (tmp_path / "out" / "attributions.log").read_text()
+    assert "pixels-r4c5_samples-0002.h5: cannot be read" in (tmp_path / "out" / "attributions.log").read_text()
     assert not list((tmp_path / "out").glob("*.nc"))
     assert not list((tmp_path / "out").glob(".*"))

@@ -29,7 +29,17 @@ rule reduce_shards:
         blocks=BLOCKS,
         plan=json.dumps(
             {
-                **settings(CONFIG.attribution, "method", "samples", "bootstrap_block"),
+                **settings(
+                    CONFIG.attribution,
+                    "method",
+                    "pixels",
+                    "samples",
+                    "bootstrap_block",
+                    "distance_edges",
+                    "precision",
+                    "integration_steps",
+                    "baseline_samples",
+                ),
                 "sample_chunks": len(CHUNKS),
                 "heatmaps": CONFIG.attribution.keeps_heatmaps,
             }

@@ -101,6 +101,7 @@ def explain_instance(
             "target_month": record.months[sample + emulator.lead - 1],
             "method": attribution.method,
             "baseline": baseline,
+            "precision": attribution.precision,
             "model_sha256": emulator.model_sha256,
         },
     )

@@ -72,7 +72,7 @@ class Sums:
         bins = tile.window.cut(self.bins[tile.pixels]).flatten(1).long()
         member = torch.nn.functional.one_hot(bins, self.radial.shape[3]).to(tile.attributions.dtype).mT
         sums = []
-        # One sample after the other, so that the size of a batch does not change the result.
+        # One sample after the other, so that the size of a batch adds no rounding of its own.
         for sample, block in zip(tile.attributions, self.block[tile.samples], strict=True):
             radial = torch.stack([self._sum(part, member, sign, tile) for sign, part in enumerate(_split(sample))])
             radial = radial.double().cpu().abs_()

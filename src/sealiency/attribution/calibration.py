@@ -1,7 +1,7 @@
 """Measuring how fast attribution works on a machine, for `sealiency.attribution.planning` to size jobs by.
 
 Shards are made as a run makes them, only smaller and of an untrained network: speed does not depend on the weights. The
-seconds that more samples add give the rows a second; what is left is a job's start-up.
+seconds that more samples add give the attributions a second; what is left is a job's start-up.
 """
 
 import logging
@@ -51,7 +51,7 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
     Returns
     -------
     dict
-        `rows_per_second` and `start_seconds` of one job; `rows`, `columns` and `ocean_cells` of the record; `device`,
+        `attributions_per_second` and `start_seconds` of one job; `rows`, `columns` and `ocean_cells` of the record; `device`,
         `on_gpu`, `threads`, `torch`, `date`; and in `settings` what the speed depends on.
 
     Raises
@@ -115,9 +115,11 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
         seconds = attribute(samples)
     # Where a few samples are all there are, noise must not pass for speed.
     per_second = pixels * max(1, samples - 1) / max(seconds - least, seconds / 10)
-    LOGGER.info("%d blocks, %d pixels, up to %d samples: %.3g rows a second", len(blocks), pixels, samples, per_second)
+    LOGGER.info(
+        "%d blocks, %d pixels, up to %d samples: %.3g attributions a second", len(blocks), pixels, samples, per_second
+    )
     return {
-        "rows_per_second": per_second,
+        "attributions_per_second": per_second,
         "start_seconds": before + max(0.0, cold - pixels / per_second),
         "device": torch.cuda.get_device_name()
         if device.type == "cuda"

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
-from sealiency.attribution.shards import Identity, Shard, divide_samples, read_shard
+from sealiency.attribution.shards import RULE_SETTINGS, Identity, Shard, divide_samples, hash_rule, read_shard
+from sealiency.config.attribution import Attribution
+from sealiency.data.places import list_block_pixels
 from sealiency.errors import SealiencyError
 from sealiency.naming import name_shard
 from sealiency.progress import track
@@ -20,7 +23,7 @@ WORDS = {
     "model_sha256": "model",
     "prepared_sha256": "prepared record",
     "baseline_sha256": "baseline",
-    "settings_sha256": "set of attribution settings",
+    "settings_sha256": f"set of {', '.join(RULE_SETTINGS)}",
     "rows": "grid",
     "columns": "grid",
     "heatmaps": "kind",
@@ -59,7 +62,12 @@ class ShardSet:
 
 
 def collect_shards(
-    folder: Path, blocks: Sequence[str], samples: Sequence[int], plan: dict[str, Any], emulator: "Emulator"
+    folder: Path,
+    blocks: Sequence[str],
+    samples: Sequence[int],
+    settings: Attribution,
+    emulator: "Emulator",
+    grid: xr.Dataset,
 ) -> ShardSet:
     """Read the small parts of all shards of a lead and check that they belong together and are complete.
 
@@ -71,45 +79,50 @@ def collect_shards(
         Names of the pixel blocks.
     samples
         Every sample that must be summed, by number k.
-    plan
-        What was planned: see `sealiency.attribution.reduction.reduce_attributions`.
+    settings
+        What was planned; `sample_chunks` and `pixel_blocks` are numbers.
     emulator
         The emulator that must have been explained.
+    grid
+        `ocean(lat, lon)` of the record, with its axes.
 
     Raises
     ------
     SealiencyError
-        If a shard is missing, damaged, given twice or of another identity than it should be, or covers samples or
-        pixels that it should not; the file, what differs and the mend are named.
+        If a shard is missing, damaged, given twice or of another identity than it should be, or covers other samples or
+        pixels than planned; the file, what differs and the mend are named.
     """
-    chunks = plan["sample_chunks"]
-    planned = [divide_samples(list(samples), plan["bootstrap_block"], chunks, chunk) for chunk in range(chunks)]
-    rows, columns = emulator.ocean.shape
+    chunks = int(settings.sample_chunks)
+    planned = [divide_samples(list(samples), settings.bootstrap_block, chunks, chunk) for chunk in range(chunks)]
+    ocean, lat, lon = grid["ocean"].values.astype(bool), grid["lat"].values, grid["lon"].values
     identity = _read_present(name_shard(folder, blocks[0], 0)).identity
-    # What neither the emulator nor the plan tells must at least be the same in all of them.
+    # The baseline's values follow from the rest; they must at least be the same in all of them.
     wanted = asdict(identity) | {
         "model_sha256": emulator.model_sha256,
         "prepared_sha256": emulator.prepared_sha256,
         "lead": emulator.lead,
         "history": emulator.history,
-        "rows": rows,
-        "columns": columns,
-        **{key: plan[key] for key in ("method", "heatmaps", "bootstrap_block")},
+        "method": settings.method,
+        "baseline": settings.describe_baseline(),
+        "precision": settings.precision,
+        "settings_sha256": hash_rule(settings),
+        "rows": len(lat),
+        "columns": len(lon),
+        "heatmaps": settings.keeps_heatmaps,
+        "bootstrap_block": settings.bootstrap_block,
+        "distance_edges": [float(edge) for edge in settings.distance_edges],
     }
     error = 0.0
     paths: list[list[Path]] = []
     pixels: list[list[tuple[str, int, int]]] = []
-    owners: dict[tuple[str, int, int], Path] = {}
     for block in track(blocks, "checking the shards", len(blocks), "block"):
+        # The blocks share out the ocean, so a set in which each has its own pixels covers every cell once.
+        pixels.append(list_block_pixels(settings, block, ocean, lat, lon))
         row = [name_shard(folder, block, chunk) for chunk in range(chunks)]
         for chunk, path in enumerate(row):
             shard = _read_present(path)
             _check_identity(shard, wanted)
-            if chunk == 0:
-                _check_pixels(shard, owners)
-                pixels.append(shard.pixels)
-            elif shard.pixels != pixels[-1]:
-                raise SealiencyError(f"{path}: its pixels differ from those of {row[0]}; delete both and run again")
+            _check_pixels(shard, pixels[-1])
             _check_samples(shard, chunk, planned, row)
             error = max(error, shard.completeness_error)
         paths.append(row)
@@ -139,15 +152,22 @@ def _check_identity(shard: Shard, wanted: dict[str, Any]) -> None:
             )
 
 
-def _check_pixels(shard: Shard, owners: dict[tuple[str, int, int], Path]) -> None:
-    """Refuse a pixel that stands in an earlier block: the copy of its shard agrees in everything but its place."""
-    for pixel in shard.pixels:
-        if owner := owners.get(pixel):
-            raise SealiencyError(
-                f"{shard.path}: pixel {pixel[0]} (row {pixel[1]}, column {pixel[2]}) stands in {owner} too; delete both "
-                "and run again"
-            )
-        owners[pixel] = shard.path
+def _check_pixels(shard: Shard, wanted: list[tuple[str, int, int]]) -> None:
+    if shard.pixels == wanted:
+        return
+    found, expected = set(shard.pixels), set(wanted)
+    if not found ^ expected:
+        raise SealiencyError(
+            f"{shard.path}: its pixels stand twice or out of order, {_show(shard.pixels)} first; delete it and run again"
+        )
+    raise SealiencyError(
+        f"{shard.path}: holds other pixels than planned, missing: {_show(sorted(expected - found))}; not planned: "
+        f"{_show(sorted(found - expected))}; delete it and run again"
+    )
+
+
+def _show(pixels: list[tuple[str, int, int]]) -> str:
+    return ", ".join(f"{name} (row {row}, column {column})" for name, row, column in pixels[:5]) or "none"
 
 
 def _check_samples(shard: Shard, chunk: int, planned: list[list[list[int]]], row: list[Path]) -> None:

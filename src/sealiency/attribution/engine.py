@@ -16,6 +16,7 @@ differences, section 3.5.1.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,8 @@ class Window(NamedTuple):
         )
 
 
-class Linearisation(NamedTuple):
+@dataclass(frozen=True)
+class Linearisation:
     """A network as the linear map that it is to the rescale rule, for some samples against their baselines."""
 
     multipliers: list[Tensor]
@@ -124,7 +126,8 @@ class _Interpolation:
         self.output_grid, self.mode, self.grid, self.channels = layer.size, layer.mode, grid, layer.norm.num_features
         self.weights = []
         for axis, (coarse, fine) in enumerate(zip(grid, self.output_grid, strict=True)):
-            unit = torch.eye(coarse, dtype=torch.float64)[:, None]
+            # In the network's own arithmetic, which rounds the places that bicubic interpolation looks at.
+            unit = torch.eye(coarse, dtype=layer.conv.weight.dtype)[:, None]
             line = unit.unsqueeze(3 - axis)
             wanted = (fine, 1) if axis == 0 else (1, fine)
             self.weights.append(
@@ -253,7 +256,7 @@ class Engine:
     Parameters
     ----------
     network
-        Network in evaluation mode, on its device, in float32 or float64.
+        Network on its device, in float32 or float64, that `sealiency.attribution.methods.check_network` accepts.
     grid
         Rows and columns of its input.
     precision

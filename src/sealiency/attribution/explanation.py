@@ -14,7 +14,7 @@ import torch
 from sealiency.attribution.accumulation import Sums
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.methods import Attributor, build_method
-from sealiency.attribution.shards import Identity, divide_samples
+from sealiency.attribution.shards import Identity, divide_samples, hash_rule
 from sealiency.config.attribution import SCHEDULING, Attribution
 from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
@@ -24,11 +24,9 @@ from sealiency.files import write_whole
 from sealiency.models.devices import choose_device, keep_memory
 from sealiency.models.emulator import Emulator
 from sealiency.progress import track
-from sealiency.provenance import describe_provenance, hash_settings
+from sealiency.provenance import describe_provenance
 
 LOGGER = logging.getLogger(__name__)
-# What changes the attribution of a pixel, beside the emulator and the record.
-RULE_SETTINGS = {"method", "precision", "integration_steps", "baseline_samples"}
 PACKING = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
@@ -63,7 +61,8 @@ def make_attributor(emulator: Emulator, record: PreparedRecord, settings: Attrib
         method,
         network,
         _choose_baselines(emulator, record, settings, method).to(device, dtype),
-        settings.memory_gb * 1e9,
+        # The other half is for the sums.
+        settings.memory_gb * 1e9 / 2,
         settings.integration_steps,
         settings.precision,
     )
@@ -129,7 +128,7 @@ def attribute_pixels(
         attributor.tiles(inputs, flat),
         f"lead {emulator.lead} attribution",
         completeness.size,
-        "row",
+        "attribution",
         weigh=lambda tile: tile.attributions.shape[0] * tile.attributions.shape[1],
     )
     for tile in tiles:
@@ -174,7 +173,7 @@ def identify(emulator: Emulator, record: PreparedRecord, settings: Attribution, 
         baseline=attributor.baseline_name,
         baseline_sha256=hashlib.sha256(baselines.numpy().tobytes()).hexdigest(),
         precision=attributor.precision,
-        settings_sha256=hash_settings(settings.model_dump(mode="json", include=RULE_SETTINGS)),
+        settings_sha256=hash_rule(settings),
         history=emulator.history,
         rows=rows,
         columns=columns,

@@ -8,6 +8,7 @@ possible; the other methods are Captum's, pixel by pixel.
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -88,7 +89,7 @@ class Method:
         Baselines on that device and in that precision, of shape (baseline, lag, lat, lon); the zero baseline is a single
         field of zeros.
     memory
-        Working memory, bytes; the number of samples at once follows from it.
+        Memory for passes through the network, bytes; the number of samples at once follows from it.
     steps
         Steps of integrated gradients.
     precision
@@ -97,7 +98,8 @@ class Method:
     Raises
     ------
     SealiencyError
-        If the network is in training mode or holds a layer that the method has no exact rule for.
+        If the network is in training mode or holds a layer that the method has no exact rule for, or the memory does not
+        suffice for one sample or for all baselines.
     """
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float64")
@@ -133,7 +135,7 @@ class DeepLift(Method):
     """DeepLIFT with the rescale rule (Shrikumar et al. 2019) and one baseline, by the engine."""
 
     precisions: ClassVar = ("float32", "float64", "bfloat16", "tf32")
-    # Those of bfloat16 and tf32 catch a wrong rule, not rounding: their errors are measured in benchmarks/attribution.py.
+    # Those of bfloat16 and tf32 leave room for rounding, which benchmarks/attribution.py measures, and catch a wrong rule.
     tolerances: ClassVar = {"float32": 1e-6, "float64": 1e-12, "bfloat16": 1e-2, "tf32": 1e-3}
 
     def __init__(self, network: nn.Module, baselines: Tensor, memory: float, steps: int, precision: str) -> None:
@@ -142,8 +144,16 @@ class DeepLift(Method):
         lat, lon = baselines.shape[2:]
         self.engine = Engine(network, (lat, lon), rows)
         self.at_once: int | None = None
+        # What every baseline takes as long as the method is used: one is no more than another sample.
+        self.held = 0 if len(baselines) == 1 else len(baselines) * self.engine.measure_linearisation()
+        if self.held > memory / 2:
+            raise SealiencyError(
+                f"attribution.baseline_samples = {len(baselines)}: so many baselines take {self.held / 1e9:.3g} GB, more than "
+                f"a quarter of attribution.memory_gb; lower it, or set memory_gb to {4 * self.held / 1e9:.3g} or more"
+            )
         with arithmetic(self.precision):
-            self.observed = self.engine.observe(baselines)
+            parts = [self.engine.observe(part) for part in baselines.split(SAMPLES_ON_PROCESSOR)]
+        self.observed = [torch.cat(values) for values in zip(*parts, strict=True)]
 
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
         """Give attributions group by group of neighbouring pixels, in batches of samples."""
@@ -163,10 +173,8 @@ class DeepLift(Method):
     def _group(self, pixels: Sequence[int]) -> list[list[int]]:
         groups = self.engine.group(pixels)
         if self.at_once is None:
-            largest = max(groups, key=len)
-            fitting = int(self.memory / self.engine.measure_memory([pixels[at] for at in largest]))
-            on_processor = self.baselines.device.type == "cpu"
-            self.at_once = max(1, min(fitting, SAMPLES_ON_PROCESSOR) if on_processor else fitting)
+            one = max(self.engine.measure_memory([pixels[at] for at in group]) for group in groups)
+            self.at_once = _count_fitting(self.memory - self.held, one, self.baselines.device)
         return groups
 
     def _limit(self) -> int:
@@ -175,30 +183,29 @@ class DeepLift(Method):
 
     def _linearise(self, inputs: Tensor, baselines: Tensor, observed: list[Tensor]) -> Linearisation | None:
         """Return the linearisation of a batch, or None if it did not fit and a smaller one must be tried."""
-        try:
-            with arithmetic(self.precision):
-                return self.engine.linearise(inputs, baselines, observed)
-        except torch.OutOfMemoryError:
-            self._halve()
-            return None
+        with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
+            return self.engine.linearise(inputs, baselines, observed)
+        # Here, where the error no longer holds what did not fit.
+        self._halve()
+        return None
 
     def _attribute(self, linearisation: Linearisation, pixels: list[int]) -> Iterator[tuple[slice, Tensor, Window]]:
         start = 0
         while start < len(linearisation):
             part = slice(start, min(start + self._limit(), len(linearisation)))
-            try:
-                with arithmetic(self.precision):
-                    values, window = self.engine.attribute(linearisation.take(part), pixels)
-            except torch.OutOfMemoryError:
+            result = None
+            with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
+                result = self.engine.attribute(linearisation.take(part), pixels)
+            if result is None:
                 self._halve()
                 continue
-            yield part, values, window
+            yield part, *result
             start = part.stop
 
     def _halve(self) -> None:
         if self._limit() == 1:
             raise SealiencyError(
-                "the GPU has too little memory to attribute a single sample; free it, take a larger one, or set "
+                "the GPU has too little memory to attribute one sample at a time; free it, take a larger one, or set "
                 "attribution.device: cpu"
             )
         self.at_once = self._limit() // 2
@@ -214,20 +221,17 @@ class DeepLiftShap(DeepLift):
         if len(self.baselines) == 1:
             yield from super().tiles(inputs, pixels)
             return
-        held = len(self.baselines) * self.engine.measure_linearisation()
-        if held > self.memory:
-            raise SealiencyError(
-                f"attribution.baseline_samples = {len(self.baselines)}: the network's activations for so many baselines take "
-                f"{held / 1e9:.3g} GB; lower it, or set attribution.memory_gb to more than that"
-            )
         groups = self._group(pixels)
         for number, sample in enumerate(inputs.to(self.baselines).split(1)):
             linearisations = list(self._linearise_against_all(sample))
             for group in groups:
                 chosen = [pixels[at] for at in group]
-                parts = [part for one in linearisations for part in self._attribute(one, chosen)]
-                mean = torch.stack([values.sum(0) for _, values, _ in parts]).sum(0, keepdim=True) / len(self.baselines)
-                yield Tile(slice(number, number + 1), group, parts[0][2], mean)
+                parts = (part for one in linearisations for part in self._attribute(one, chosen))
+                _, values, window = next(parts)
+                total = values.sum(0, keepdim=True)
+                for _, values, _ in parts:
+                    total += values.sum(0, keepdim=True)
+                yield Tile(slice(number, number + 1), group, window, total / len(self.baselines))
 
     def _linearise_against_all(self, sample: Tensor) -> Iterator[Linearisation]:
         start = 0
@@ -245,8 +249,8 @@ class CaptumMethod(Method):
     def __init__(self, network: nn.Module, baselines: Tensor, memory: float, steps: int, precision: str) -> None:
         super().__init__(network, baselines, memory, steps, precision)
         self.method = self.build(self.model)
-        fitting = int(memory / (COPIES_OF_ACTIVATIONS * _measure_activations(network, baselines[:1])))
-        self.at_once = max(1, min(fitting, SAMPLES_ON_PROCESSOR) if baselines.device.type == "cpu" else fitting)
+        one = COPIES_OF_ACTIVATIONS * _measure_activations(network, baselines[:1])
+        self.at_once = _count_fitting(memory, one, baselines.device)
 
     def build(self, model: nn.Module) -> captum.attr.Attribution:
         """Return Captum's object of the method."""
@@ -312,6 +316,17 @@ METHODS: dict[str, type[DeepLift] | type[CaptumMethod]] = {
     "integrated_gradients": IntegratedGradients,
     "guided_backprop": GuidedBackprop,
 }
+
+
+def _count_fitting(memory: float, one: int, device: torch.device) -> int:
+    """Return how many samples, of so many bytes each, are attributed at once."""
+    if one > memory:
+        raise SealiencyError(
+            f"attribution.memory_gb is too low: to attribute one sample takes {one / 1e9:.3g} GB, and half of memory_gb is "
+            f"for sums; set {2.1 * one / 1e9:.3g} or more"
+        )
+    fitting = int(memory / one)
+    return min(fitting, SAMPLES_ON_PROCESSOR) if device.type == "cpu" else fitting
 
 
 def _measure_activations(network: nn.Module, field: Tensor) -> int:

@@ -2,15 +2,16 @@
 
 Snakemake reads this at every start, so it imports nothing heavy. What it returns depends on the configuration and on the
 file of `sealiency calibrate` that it names, and never on a file of the run: the jobs of a run must not change under way.
-A row, the unit of the work, is one output pixel of one sample.
+An attribution, the unit of the work, is of one output pixel and one sample.
 """
 
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import netCDF4
 import numpy as np
@@ -23,16 +24,19 @@ from sealiency.naming import expand_path
 
 # Processor threads of one job: many jobs of one thread keep the cores busier than few of many.
 THREADS = 1
-# Fewer pixels in a block leave the passes over each sample, which the pixels share, to weigh on every row.
+# With fewer pixels in a block, the engine's passes over each sample, which the pixels share, weigh on every attribution.
 FEWEST_PIXELS = 64
 # What a job holds besides its working memory and its samples' inputs: the libraries and the record.
 OVERHEAD_MB = 1500
 MOST_OF_EXPECTED = 3
 LEAST_RUNTIME = 10
+# The engine's passes against many baselines may hold a quarter; only what is clearly more is refused so early.
+BASELINES_SHARE = 0.25
+CLEARLY = 2
 
-# Assumptions where nothing was measured: rows a second on the paper's network and grid in float32, by kind of device.
-ENGINE_ROWS = {"cpu": 75.0, "cuda": 2000.0}
-CAPTUM_ROWS = {"cpu": 4.5, "cuda": 250.0}
+# Assumptions where nothing was measured: attributions a second on the paper's network and grid in float32, by device.
+ENGINE_SPEEDS = {"cpu": 75.0, "cuda": 2000.0}
+CAPTUM_SPEEDS = {"cpu": 4.5, "cuda": 250.0}
 PRECISION_FACTORS = {"float32": 1.0, "float64": 0.4, "bfloat16": 2.0, "tf32": 2.0}
 ENGINE_METHODS = ("deeplift", "deeplift_shap")
 PAPER_GRID = (70, 125)
@@ -62,7 +66,7 @@ class Grid:
 class Speed:
     """How fast one job works, and where."""
 
-    rows_per_second: float
+    attributions_per_second: float
     start_seconds: float
     """From a job's start to its first attribution."""
     device: str
@@ -129,25 +133,25 @@ class ShardPlan:
         return divided * len(self.leads) * len(self.seeds)
 
     @property
-    def rows(self) -> int:
-        """Rows in all."""
+    def attributions(self) -> int:
+        """Attributions in all."""
         return self.pixels * self.samples * len(self.leads) * len(self.seeds)
 
     @property
     def minutes(self) -> float:
         """Expected minutes of the largest job."""
-        rows = self.block_pixels * self.chunk_samples
-        return (self.speed.start_seconds + rows / self.speed.rows_per_second) / 60
+        attributions = self.block_pixels * self.chunk_samples
+        return (self.speed.start_seconds + attributions / self.speed.attributions_per_second) / 60
 
     @property
     def hours(self) -> float:
         """Expected core hours, or GPU hours, of all jobs."""
-        seconds = self.shards * self.speed.start_seconds + self.rows / self.speed.rows_per_second
+        seconds = self.shards * self.speed.start_seconds + self.attributions / self.speed.attributions_per_second
         return seconds * (1 if self.speed.on_gpu else THREADS) / 3600
 
     @property
     def memory_mb(self) -> int:
-        """Memory to ask for one job, MB."""
+        """Memory to ask for one job, MB: memory_gb, half for the sums and half for the passes, and what it does not hold."""
         # Inputs are float32; attribution in float64 works on a copy.
         size = 12 if self.attribution.precision == "float64" else 4
         inputs = size * self.chunk_samples * self.history * self.grid.rows * self.grid.columns
@@ -190,13 +194,13 @@ class ShardPlan:
                 f"{_number(int(a.pixel_blocks), 'pixel block')} x {_number(int(a.sample_chunks), 'sample chunk')} x "
                 f"{_number(len(self.leads), 'lead')} x {_number(len(self.seeds), 'seed')} = {self.shards:,}",
             ),
-            ("rows", f"{self.rows:,}; a row is one pixel of one sample"),
+            ("attributions", f"{self.attributions:,}, each of one pixel of one sample"),
             (
                 "one job",
                 f"up to {_number(self.block_pixels, 'pixel')} x {_number(self.chunk_samples, 'sample')}: "
                 f"{self.minutes:.1f} minutes, {self.memory_mb / 1000:.1f} GB",
             ),
-            ("speed", f"{speed.rows_per_second:,.3g} rows a second on {speed.device} ({origin})"),
+            ("speed", f"{speed.attributions_per_second:,.3g} attributions a second on {speed.device} ({origin})"),
             ("in all", f"{self.hours:,.3g} {unit} hours"),
             (
                 "disk",
@@ -207,19 +211,21 @@ class ShardPlan:
             lines.append(("", f"to plan on measured speed, {MEASURE}"))
         leads, seeds = (", ".join(map(str, numbers)) for numbers in (self.leads, self.seeds))
         title = f"Attribution plan: {a.method}, {a.precision}, lead {leads}, seed {seeds}"
-        return "\n".join([title, *(f"  {name:<9}{text}" for name, text in lines)])
+        return "\n".join([title, *(f"  {name:<14}{text}" for name, text in lines)])
 
 
 def plan_shards(configuration: Configuration) -> ShardPlan:
     """Divide the attribution into jobs of about attribution.job_minutes within attribution.memory_gb.
 
-    Prefers all samples in one chunk and blocks of 64 pixels or more; only where such a job would last longer are the
-    samples divided too, in whole bootstrap blocks. Numbers that the configuration gives stay as they are.
+    Prefers all samples in one chunk and, for the engine's methods, blocks of 64 pixels or more; where such a job would
+    last longer the samples are divided too, in whole bootstrap blocks, and only where even one of them lasts longer come
+    smaller blocks of pixels. Numbers that the configuration gives stay as they are.
 
     Raises
     ------
     SealiencyError
-        If the calibration file cannot be read or is of another run, or the sums of one pixel exceed the memory.
+        If the calibration file cannot be read or is of another run, there are more blocks than cells, or the sums of one
+        pixel or the baselines exceed the memory.
     """
     attribution, training = configuration.attribution, configuration.samples.training
     if attribution.calibration is None:
@@ -227,8 +233,16 @@ def plan_shards(configuration: Configuration) -> ShardPlan:
         speed = assume_speed(configuration, grid)
     else:
         grid, speed = read_calibration(attribution.calibration, configuration)
-    rows = max(1.0, speed.rows_per_second * attribution.job_minutes * 60)
-    blocks, chunks = _divide(attribution, configuration.samples.history, training, grid, rows)
+    cells = grid.rows * grid.columns
+    if attribution.pixels == "all" and attribution.pixel_blocks != "auto" and attribution.pixel_blocks > cells:
+        mend = "lower it" if attribution.calibration else f"lower it, or, where the record has more cells, {MEASURE}"
+        raise SealiencyError(
+            f"attribution.pixel_blocks = {attribution.pixel_blocks} exceeds the {cells} cells of the grid of {grid.rows} x "
+            f"{grid.columns}; {mend}"
+        )
+    _check_baselines(configuration, grid)
+    work = speed.attributions_per_second * attribution.job_minutes * 60
+    blocks, chunks = _divide(attribution, configuration.samples.history, training, grid, work)
     return ShardPlan(
         attribution=attribution.model_copy(update={"pixel_blocks": blocks, "sample_chunks": chunks}),
         leads=configuration.leads,
@@ -241,9 +255,28 @@ def plan_shards(configuration: Configuration) -> ShardPlan:
     )
 
 
-def _divide(attribution: Attribution, history: int, training: int, grid: Grid, rows: float) -> tuple[int, int]:
+def _check_baselines(configuration: Configuration, grid: Grid) -> None:
+    attribution = configuration.attribution
+    baselines = attribution.baseline_samples
+    if baselines < 2 or "deeplift_shap" not in (attribution.method, *configuration.instance.methods):
+        return
+    size = 8 if attribution.precision == "float64" else 4
+    layers = _list_layers(configuration.network, configuration.samples.history, grid.rows, grid.columns)
+    # Activations and multipliers; the first convolution has no activation before it.
+    held = 2 * size * baselines * sum(layer.cells_in * layer.channels_in for layer in layers[1:])
+    if held > CLEARLY * BASELINES_SHARE * attribution.memory_gb * 1e9:
+        raise SealiencyError(
+            f"attribution.baseline_samples = {baselines}: the network's activations for so many baselines take about "
+            f"{_size(held)}, more than fits attribution.memory_gb = {attribution.memory_gb:g}; lower it, or raise memory_gb "
+            f"to {math.ceil(held / BASELINES_SHARE / 1e9)}"
+        )
+
+
+def _divide(attribution: Attribution, history: int, training: int, grid: Grid, work: float) -> tuple[int, int]:
     samples, bootstrap_blocks = attribution.count_samples(training), attribution.count_bootstrap_blocks(training)
     pixels = _count_pixels(attribution, grid)
+    # More work than there is would overflow at extreme settings.
+    work = min(work, pixels * samples)
     if attribution.pixels != "all":
         block_pixels, blocks = 1, pixels
     elif attribution.pixel_blocks != "auto":
@@ -252,15 +285,21 @@ def _divide(attribution: Attribution, history: int, training: int, grid: Grid, r
     else:
         fitting = count_fitting_pixels(attribution, history, training, grid)
         if attribution.sample_chunks == "auto":
-            wanted = max(FEWEST_PIXELS, int(rows // samples))
+            fewest = FEWEST_PIXELS if attribution.method in ENGINE_METHODS else 1
+            in_one = int(work // min(samples, attribution.bootstrap_block))
+            wanted = max(1, min(fewest, in_one), int(work // samples))
         else:
             in_chunk = math.ceil(bootstrap_blocks / attribution.sample_chunks) * attribution.bootstrap_block
-            wanted = max(1, int(rows // min(samples, in_chunk)))
+            wanted = max(1, int(work // min(samples, in_chunk)))
         block_pixels = min(wanted, fitting, pixels)
         blocks = math.ceil(pixels / block_pixels)
+        block_pixels = math.ceil(pixels / blocks)
     if attribution.sample_chunks != "auto":
         return blocks, attribution.sample_chunks
-    return blocks, min(bootstrap_blocks, math.ceil(block_pixels * samples / rows))
+    if block_pixels * samples <= work:
+        return blocks, 1
+    in_chunk = max(1, int(work // (block_pixels * attribution.bootstrap_block)))
+    return blocks, math.ceil(bootstrap_blocks / in_chunk)
 
 
 def count_fitting_pixels(attribution: Attribution, history: int, training: int, grid: Grid) -> int:
@@ -341,49 +380,69 @@ def assume_speed(configuration: Configuration, grid: Grid) -> Speed:
     # What `auto` finds on the machine of a job is not known here; too long a job is the worse mistake.
     kind = "cuda" if attribution.device == "cuda" else "cpu"
     if attribution.method in ENGINE_METHODS:
-        rows = ENGINE_ROWS[kind] * PRECISION_FACTORS[attribution.precision]
+        speed = ENGINE_SPEEDS[kind] * PRECISION_FACTORS[attribution.precision]
         if attribution.method == "deeplift_shap":
-            rows /= max(1, attribution.baseline_samples)
+            speed /= max(1, attribution.baseline_samples)
     else:
         # Captum's DeepLIFT passes over the sample and the baseline, integrated gradients over every step.
-        rows = (
-            CAPTUM_ROWS[kind] * min(1.0, PRECISION_FACTORS[attribution.precision]) * 2 / attribution.integration_steps
+        speed = (
+            CAPTUM_SPEEDS[kind] * min(1.0, PRECISION_FACTORS[attribution.precision]) * 2 / attribution.integration_steps
         )
     paper = _count_multiplications(Network(), PAPER_HISTORY, *PAPER_GRID)
     own = _count_multiplications(configuration.network, configuration.samples.history, grid.rows, grid.columns)
     threads = 1 if kind == "cuda" else THREADS
     return Speed(
-        rows_per_second=threads * rows * min(GREATEST_GAIN, paper / own),
+        attributions_per_second=threads * speed * min(GREATEST_GAIN, paper / own),
         start_seconds=START_SECONDS,
         device="one GPU" if kind == "cuda" else _number(THREADS, "core"),
         on_gpu=kind == "cuda",
     )
 
 
-def _count_multiplications(network: Network, history: int, rows: int, columns: int) -> int:
-    # Of the convolutions of sealiency.models.densenet.DenseNet, which cannot be asked without PyTorch.
+class _Layer(NamedTuple):
+    """A convolution and what comes before it."""
+
+    cells_in: int
+    cells_out: int
+    channels_in: int
+    channels_out: int
+    kernel: int
+
+
+def _list_layers(network: Network, history: int, rows: int, columns: int) -> list[_Layer]:
+    # Those of sealiency.models.densenet.DenseNet, which cannot be asked without PyTorch.
     stem, growth, (first, middle, last) = network.stem_channels, network.growth_rate, network.dense_layers
-    half = math.ceil(rows / 2) * math.ceil(columns / 2)
+    whole, half = rows * columns, math.ceil(rows / 2) * math.ceil(columns / 2)
     quarter = math.ceil(rows / 4) * math.ceil(columns / 4)
+    # What the first upsampling gives.
+    doubled = 4 * quarter
     after_first = stem + first * growth
     after_middle = after_first // 2 + middle * growth
     after_last = after_middle // 2 + last * growth
 
-    def dense_block(channels: int, layers: int) -> int:
-        return sum(9 * (channels + n * growth) * growth for n in range(layers))
+    def dense_block(cells: int, channels: int, layers: int) -> list[_Layer]:
+        return [_Layer(cells, cells, channels + n * growth, growth, 3) for n in range(layers)]
 
-    encoder = half * (25 * history * stem + dense_block(stem, first) + after_first * (after_first // 2))
-    bottleneck = quarter * (
-        9 * (after_first // 2) ** 2 + dense_block(after_first // 2, middle) + after_middle * (after_middle // 2)
+    return [
+        _Layer(whole, half, history, stem, 5),
+        *dense_block(half, stem, first),
+        _Layer(half, half, after_first, after_first // 2, 1),
+        _Layer(half, quarter, after_first // 2, after_first // 2, 3),
+        *dense_block(quarter, after_first // 2, middle),
+        _Layer(quarter, quarter, after_middle, after_middle // 2, 1),
+        _Layer(quarter, doubled, after_middle // 2, after_middle // 2, 3),
+        *dense_block(doubled, after_middle // 2, last),
+        _Layer(doubled, doubled, after_last, after_last // 2, 1),
+        _Layer(doubled, whole, after_last // 2, after_last // 4, 3),
+        _Layer(whole, whole, after_last // 4, 1, 3),
+    ]
+
+
+def _count_multiplications(network: Network, history: int, rows: int, columns: int) -> int:
+    return sum(
+        layer.cells_out * layer.kernel**2 * layer.channels_in * layer.channels_out
+        for layer in _list_layers(network, history, rows, columns)
     )
-    # The first upsampling gives four times the bottleneck's cells.
-    decoder = (
-        4
-        * quarter
-        * (9 * (after_middle // 2) ** 2 + dense_block(after_middle // 2, last) + after_last * (after_last // 2))
-    )
-    output = rows * columns * 9 * (after_last // 4) * (after_last // 2 + 1)
-    return encoder + bottleneck + decoder + output
 
 
 def describe_measured(configuration: Configuration) -> dict[str, Any]:
@@ -406,6 +465,25 @@ def describe_measured(configuration: Configuration) -> dict[str, Any]:
     }
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < 1e9
+
+
+# What a calibration measured: whether a value can be, and what it must be.
+MEASURED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "attributions_per_second": (lambda value: _is_number(value) and 1e-6 <= value < 1e300, "a finite number from 1e-6"),
+    "start_seconds": (lambda value: _is_number(value) and 0 <= value < 1e300, "a finite number from 0"),
+    "rows": (_is_count, "a whole number from 1"),
+    "columns": (_is_count, "a whole number from 1"),
+    "ocean_cells": (_is_count, "a whole number from 1"),
+    "on_gpu": (lambda value: isinstance(value, bool), "true or false"),
+}
+
+
 def read_calibration(name: str, configuration: Configuration) -> tuple[Grid, Speed]:
     """Read a file of `sealiency calibrate`.
 
@@ -419,33 +497,35 @@ def read_calibration(name: str, configuration: Configuration) -> tuple[Grid, Spe
     Raises
     ------
     SealiencyError
-        If it cannot be read, or was measured with another setting that speed depends on; key and values are named.
+        If it cannot be read, holds a number that cannot be, or was measured with another setting that speed depends on; key and values are named.
     """
     path = expand_path(name)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        settings, on_gpu = dict(found["settings"]), bool(found["on_gpu"])
-        grid = Grid(*(int(found[key]) for key in ("rows", "columns", "ocean_cells")))
-        speed = Speed(float(found["rows_per_second"]), float(found["start_seconds"]), str(found["device"]), on_gpu)
-        if not (min(grid.rows, grid.columns, grid.ocean_cells) > 0 and 0 < speed.rows_per_second < math.inf):
-            raise ValueError("a number of it is not positive")
+        settings, values = dict(found["settings"]), {key: found[key] for key in MEASURED}
+        device = str(found["device"])
     except OSError as error:
         raise SealiencyError(f"attribution.calibration: {name}: {error.strerror}; {CREATE}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SealiencyError(
             f"attribution.calibration: {name}: not a file of `sealiency calibrate` ({error!r}); {CREATE}"
         ) from None
+    for key, (holds, wanted) in MEASURED.items():
+        if not holds(values[key]):
+            raise SealiencyError(f"attribution.calibration: {name}: {key} = {values[key]!r} is not {wanted}. {RENEW}")
+    grid = Grid(values["rows"], values["columns"], values["ocean_cells"])
+    speed = Speed(values["attributions_per_second"], values["start_seconds"], device, values["on_gpu"])
     for key, own in describe_measured(configuration).items():
         if settings.get(key) != own:
             raise SealiencyError(
                 f"attribution.calibration: {name} was measured with {key} = {settings.get(key)!r}, the configuration has "
                 f"{own!r}. {RENEW}"
             )
-    device = configuration.attribution.device
-    if device != "auto" and on_gpu != (device == "cuda"):
+    asked = configuration.attribution.device
+    if asked != "auto" and speed.on_gpu != (asked == "cuda"):
         raise SealiencyError(
             f"attribution.calibration: {name} was measured on {speed.device}, the configuration has attribution.device = "
-            f"{device}. {RENEW}"
+            f"{asked}. {RENEW}"
         )
     return grid, speed
 

@@ -34,7 +34,7 @@ import numpy as np
 import xarray as xr
 
 from sealiency.attribution.collection import ShardSet, collect_shards
-from sealiency.config.attribution import FARTHEST_KM
+from sealiency.config.attribution import FARTHEST_KM, Attribution
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, sha256, write_whole
@@ -111,8 +111,7 @@ def reduce_attributions(
     blocks
         Names of the pixel blocks.
     plan
-        The attribution settings `method`, `samples` and `bootstrap_block`, the number of `sample_chunks`, and whether
-        the shards hold `heatmaps`.
+        The attribution settings that the shards depend on: `heatmaps` is true or false, `sample_chunks` is a number.
     target
         NetCDF file to write.
     ranks
@@ -141,7 +140,8 @@ def reduce_attributions(
     record_sha256 = sha256(prepared)
     model.check_record(record_sha256)
     grid, training = _read_grid(prepared)
-    shards = collect_shards(folder, blocks, choose_samples(training, plan["samples"]), plan, model)
+    settings = Attribution(**plan, pixel_blocks=len(blocks))
+    shards = collect_shards(folder, blocks, choose_samples(training, settings.samples), settings, model, grid)
     provenance = describe_provenance(
         {**plan, "blocks": list(blocks)}, {"model": model.model_sha256, "prepared": record_sha256}, seed=model.seed
     )

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import h5py
 
+from sealiency.config.attribution import Attribution
 from sealiency.data.samples import divide
 from sealiency.errors import SealiencyError
+from sealiency.provenance import hash_settings
+
+# What changes the attribution of a pixel, beside the emulator and the record.
+RULE_SETTINGS = ("method", "precision", "integration_steps", "baseline_samples")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class Shard:
     block_samples: list[int]
     pixels: list[tuple[str, int, int]]
     completeness_error: float
+
+
+def hash_rule(settings: Attribution) -> str:
+    """Return the SHA-256 of the settings that the attribution of a pixel depends on."""
+    return hash_settings(settings.model_dump(mode="json", include=set(RULE_SETTINGS)))
 
 
 def divide_samples(samples: list[int], bootstrap_block: int, chunks: int, chunk: int) -> list[list[int]]:

@@ -49,7 +49,10 @@ class Attribution(Section):
     heatmaps: Literal["listed"] | bool = "listed"
     """Keep mean heatmaps beside the monthly and radial sums: for listed pixels only, or true or false; for every ocean
     pixel of the paper's region they are 14 GB a lead before compression."""
-    distance_edges: list[Annotated[float, Field(ge=0)]] = [*range(0, 2000, 100), *range(2000, 6000, 500)]
+    distance_edges: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = [
+        *range(0, 2000, 100),
+        *range(2000, 6000, 500),
+    ]
     """Lower edges of the great-circle distance bins of the radial sums, km, from 0; the last bin has no upper edge."""
     samples: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """Training samples explained: all, or so many spread evenly over the training period."""
@@ -57,13 +60,14 @@ class Attribution(Section):
     """Consecutive samples whose monthly and radial sums are kept together: what a block bootstrap draws."""
     pixel_blocks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Blocks that `all` pixels are divided into, one job each (a listed pixel is a block of its own); auto sizes them by
-    job_minutes and memory_gb."""
+    job_minutes and memory_gb, so that a change of these or of the calibration can change the blocks and make shards anew."""
     sample_chunks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Chunks of whole bootstrap blocks that the samples are divided into, one job each; auto sizes them likewise."""
-    job_minutes: float = Field(default=30, gt=0)
+    job_minutes: float = Field(default=30, gt=0, allow_inf_nan=False)
     """Duration that auto aims at for one job, minutes."""
-    memory_gb: float = Field(default=4, gt=0)
-    """Working memory of one job, GB; the number of samples attributed at once follows from it."""
+    memory_gb: float = Field(default=4, gt=0, le=1e6, allow_inf_nan=False)
+    """Working memory of one job, GB, half for its sums and half for its passes: the largest block and the number of samples
+    attributed at once follow from it."""
     calibration: str | None = None
     """File of `sealiency calibrate`, the measured speed on your machine, by which auto sizes jobs; null assumes one."""
     precision: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
@@ -73,7 +77,8 @@ class Attribution(Section):
     integration_steps: int = Field(default=64, ge=2)
     """Steps of integrated gradients."""
     baseline_samples: int = Field(default=0, ge=0)
-    """Training samples that form the baselines of deeplift_shap; 0 is the zero baseline, which equals deeplift."""
+    """Training samples that form the baselines of deeplift_shap; 0 is the zero baseline, which equals deeplift. It has no
+    effect on other methods, deeplift among them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where attribution runs; auto takes a GPU if there is one."""
     ranks: int = Field(default=2, ge=1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sealiency.config.emulator import Network
+from sealiency.errors import SealiencyError
 
 BLOCK_KERNEL = 3
 
@@ -59,6 +60,20 @@ def _dense_block(channels: int, layers: int, growth_rate: int, dropout: float) -
     return nn.Sequential(*(DenseLayer(channels + n * growth_rate, growth_rate, dropout) for n in range(layers)))
 
 
+def _check_nearest(coarse: int, fine: int) -> None:
+    """Refuse sizes at which PyTorch's nearest cell depends on the arithmetic, so that a float64 copy is another network."""
+    cells = torch.arange(fine) * coarse // fine
+    for dtype in (torch.float32, torch.float64):
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            line = torch.arange(coarse, dtype=dtype).reshape(1, 1, coarse, 1).repeat(1, 4, 1, 1)
+            line = line.contiguous(memory_format=memory_format)
+            if not torch.equal(functional.interpolate(line, size=(fine, 1), mode="nearest")[0, 0, :, 0].long(), cells):
+                raise SealiencyError(
+                    f"data.region: nearest upsampling from {coarse} to {fine} cells is ambiguous in PyTorch; make the "
+                    "region one cell wider or narrower there, or set network.upsampling: bicubic"
+                )
+
+
 class DenseNet(nn.Module):
     """Forecast one SST anomaly field from the preceding months.
 
@@ -72,6 +87,11 @@ class DenseNet(nn.Module):
         Rows and columns of the region; the two upsampling sizes follow from it.
     dropout
         Probability of dropping a whole channel after each dense layer.
+
+    Raises
+    ------
+    SealiencyError
+        If the nearest cell is ambiguous on this grid.
     """
 
     def __init__(self, settings: Network, history: int, grid: tuple[int, int], dropout: float = 0.0) -> None:
@@ -83,6 +103,10 @@ class DenseNet(nn.Module):
         decoder = bottleneck // 2 + last * growth
         # Two convolutions of stride 2 take n to ceil(n / 4); the first upsampling doubles that.
         halfway = (2 * math.ceil(rows / 4), 2 * math.ceil(columns / 4))
+        if settings.upsampling == "nearest":
+            for middle_size, size in zip(halfway, grid, strict=True):
+                _check_nearest(middle_size // 2, middle_size)
+                _check_nearest(middle_size, size)
         output = Composition(decoder // 4, 1, BLOCK_KERNEL)
         self.residual = settings.residual
         self.layers = nn.Sequential(
