@@ -381,6 +381,11 @@ def test_memory_that_one_sample_exceeds_is_refused(build_network, name):
         next(build(name, build_network(GRID, HISTORY), zero, memory=1e4).tiles(draw(1), FLAT))
 
 
+def test_deeplift_takes_one_baseline(build_network):
+    with pytest.raises(ValueError, match="one baseline, not 3"):
+        next(build("deeplift", build_network(GRID, HISTORY), draw(3)).tiles(draw(3), FLAT))
+
+
 def test_more_baselines_than_fit_into_memory_are_refused(build_network):
     with pytest.raises(
         SealiencyError, match=r"attribution\.baseline_samples = 6: .* GB, .*; lower it, or set memory_gb"

@@ -157,6 +157,9 @@ class DeepLift(Method):
 
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
         """Give attributions group by group of neighbouring pixels, in batches of samples."""
+        if len(self.baselines) > 1:
+            # As many samples would each be held against another one.
+            raise ValueError(f"DeepLift takes one baseline, not {len(self.baselines)}; DeepLiftShap takes several")
         inputs = inputs.to(self.baselines)
         groups = self._group(pixels)
         start = 0
