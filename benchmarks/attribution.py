@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from sealiency.attribution.accumulation import Sums
-from sealiency.attribution.methods import DeepLift
+from sealiency.attribution.methods import DeepLift, FlatOutput
 from sealiency.config.attribution import Attribution
 from sealiency.config.emulator import Network
 from sealiency.models.densenet import DenseNet
@@ -38,18 +38,6 @@ GRIDS = ((35, 62), (70, 125), (105, 188))
 SETTINGS = Attribution()
 # All ocean pixels of the paper's region, its training samples and leads.
 PAPER_ROWS = 5400 * 1280 * 3
-
-
-class Flat(nn.Module):
-    """A network whose output pixels are one axis, as Captum wants its targets."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (sample, lag, lat, lon) to (sample, lat * lon)."""
-        return self.network(x).flatten(1)
 
 
 class Bench:
@@ -111,7 +99,7 @@ def explain_by_captum(network: nn.Module, inputs: Tensor, baselines: Tensor, pix
     """Return Captum's attributions of one pixel."""
     with warnings.catch_warnings(), arithmetic("float32"):
         warnings.simplefilter("ignore")
-        return captum.attr.DeepLift(Flat(network)).attribute(inputs, baselines=baselines, target=pixel).detach()
+        return captum.attr.DeepLift(FlatOutput(network)).attribute(inputs, baselines=baselines, target=pixel).detach()
 
 
 def measure_matmul(dtype: torch.dtype, device: torch.device, precision: str) -> float:

@@ -9,7 +9,7 @@ from sealiency.analysis.ablation import ablate_region
 from sealiency.analysis.instance import choose_validation_sample, explain_instance
 from sealiency.analysis.plan import plan_run
 from sealiency.attribution.methods import METHODS
-from sealiency.attribution.planning import Grid
+from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Region
 from sealiency.data.prepare import PreparedRecord

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sealiency.attribution.completeness import measure_completeness
 from sealiency.attribution.engine import Engine
-from sealiency.attribution.methods import METHODS, Method, Tile, build_method, check_network
+from sealiency.attribution.methods import METHODS, FlatOutput, Method, Tile, build_method, check_network
 from sealiency.config.emulator import Network
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
@@ -110,18 +110,12 @@ def collect(name: str, network: nn.Module, inputs: Tensor, baselines: Tensor | N
 def explain_by_captum(network: nn.Module, inputs: Tensor, baselines: Tensor) -> Tensor:
     """Attributions by Captum, one pixel after the other, of shape (pixel, sample, lag, lat, lon)."""
 
-    class Flat(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.network(x).flatten(1)
-
     kind = captum.attr.DeepLift if len(baselines) == 1 else captum.attr.DeepLiftShap
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        values = [kind(Flat()).attribute(inputs, baselines=baselines, target=pixel).detach() for pixel in FLAT]
+        values = [
+            kind(FlatOutput(network)).attribute(inputs, baselines=baselines, target=pixel).detach() for pixel in FLAT
+        ]
     return torch.stack(values)
 
 

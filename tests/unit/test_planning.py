@@ -10,16 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealiency.attribution import calibration, planning
-from sealiency.attribution.planning import (
-    Grid,
-    ShardPlan,
-    check_record_grid,
-    describe_measured,
-    estimate_grid,
-    plan_shards,
-    read_calibration,
-)
+from sealiency.attribution import calibration, planning, speed
+from sealiency.attribution.planning import ShardPlan, check_record_grid, plan_shards
+from sealiency.attribution.speed import Grid, describe_measured, estimate_grid, read_calibration
 from sealiency.cli import main
 from sealiency.config.attribution import Attribution, Pixel
 from sealiency.config.data import Region, SyntheticWorld
@@ -299,22 +292,22 @@ def test_layers_are_those_of_the_network(network, history, grid):
             module.register_forward_hook(count_activations)
     with torch.inference_mode():
         model(torch.zeros(1, history, *grid))
-    assert planning._count_multiplications(network, history, *grid) == sum(multiplications)
-    layers = planning._list_layers(network, history, *grid)
+    assert speed.count_multiplications(network, history, *grid) == sum(multiplications)
+    layers = speed.list_layers(network, history, *grid)
     assert [layer.cells_in * layer.channels_in for layer in layers[1:]] == activations
 
 
 def test_speed_is_assumed_by_method_and_precision():
-    def speed(**attribution):
+    def assume(**attribution):
         configuration = parse_configuration({"attribution": attribution}, "my.yaml")
-        return planning.assume_speed(configuration, Grid(70, 125, 5400)).attributions_per_second
+        return speed.assume_speed(configuration, Grid(70, 125, 5400)).attributions_per_second
 
-    assert speed() == 75
-    assert speed(precision="bfloat16") > speed() > speed(precision="float64")
-    assert speed(method="deeplift_shap", baseline_samples=5) == 15
-    assert speed(method="integrated_gradients", integration_steps=2) == 4.5
-    assert speed(method="integrated_gradients", integration_steps=64) == pytest.approx(4.5 / 32)
-    assert speed(device="cuda") > 10 * speed()
+    assert assume() == 75
+    assert assume(precision="bfloat16") > assume() > assume(precision="float64")
+    assert assume(method="deeplift_shap", baseline_samples=5) == 15
+    assert assume(method="integrated_gradients", integration_steps=2) == 4.5
+    assert assume(method="integrated_gradients", integration_steps=64) == pytest.approx(4.5 / 32)
+    assert assume(device="cuda") > 10 * assume()
 
 
 def test_planning_imports_nothing_heavy():
@@ -462,7 +455,7 @@ def test_a_calibration_serves_the_run_that_it_was_made_for(prepared_run, tmp_pat
     assert measured["attributions_per_second"] > 0
     assert measured["start_seconds"] > 0
     assert (measured["rows"], measured["columns"], measured["ocean_cells"]) == (8, 10, 77)
-    assert measured["threads"] == planning.THREADS
+    assert measured["threads"] == speed.THREADS
     (tmp_path / "my.yaml").write_text(
         json.dumps({**prepared_run, "attribution": {**attribution, "calibration": "speed.json"}})
     )

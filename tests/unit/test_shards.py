@@ -9,8 +9,8 @@ import torch
 from sealiency.analysis.plan import plan_run
 from sealiency.attribution import methods
 from sealiency.attribution.explanation import attribute_pixels, make_attributor
-from sealiency.attribution.planning import Grid
 from sealiency.attribution.shards import divide_samples, read_shard
+from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Samples
 from sealiency.data.places import list_block_pixels

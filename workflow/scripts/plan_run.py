@@ -3,7 +3,7 @@
 import json
 
 from sealiency.analysis.plan import plan_run
-from sealiency.attribution.planning import Grid
+from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord

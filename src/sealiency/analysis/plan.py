@@ -3,7 +3,8 @@
 from typing import Any
 
 from sealiency.analysis.ablation import find_box
-from sealiency.attribution.planning import Grid, check_record_grid
+from sealiency.attribution.planning import check_record_grid
+from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.places import choose_places, list_block_pixels

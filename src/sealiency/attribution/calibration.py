@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from sealiency.attribution.explanation import attribute_pixels
-from sealiency.attribution.planning import ENGINE_METHODS, FEWEST_PIXELS, THREADS, describe_measured
+from sealiency.attribution.planning import FEWEST_PIXELS
+from sealiency.attribution.speed import ENGINE_METHODS, THREADS, describe_measured
 from sealiency.config.run import Configuration
 from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord

@@ -66,7 +66,7 @@ class Attributor(Protocol):
         """The largest completeness error that is accepted, or None where completeness does not hold."""
 
 
-class _FlatOutput(nn.Module):
+class FlatOutput(nn.Module):
     """A network whose output pixels are one axis, so that a pixel is a target as Captum names it."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -111,7 +111,7 @@ class Method:
     def __init__(self, network: nn.Module, baselines: Tensor, memory: float, steps: int, precision: str) -> None:
         check_network(network)
         self.network = network
-        self.model = _FlatOutput(network)
+        self.model = FlatOutput(network)
         self.baselines = baselines
         self.memory = memory
         self.steps = steps
