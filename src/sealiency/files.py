@@ -1,10 +1,16 @@
 """Writing files whole or not at all, and knowing them by their content."""
 
+import errno
 import hashlib
 import os
+import re
+import shutil
+import socket
+import tempfile
+import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +20,94 @@ import xarray as xr
 from sealiency.errors import SealiencyError
 from sealiency.provenance import describe_provenance
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+HEADROOM = 2**24
+"""Bytes that a file system must take to count as not full; HDF5 may give some back before its error is seen."""
+ABANDONED = 2 * 86400
+"""Seconds after which another machine's partial file is taken for a leftover."""
+
 
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside the target that becomes the target when the block ends without an error."""
+    """Give a temporary path beside the target that becomes the target when the block ends without an error.
+
+    What killed jobs left of the same target is removed first.
+
+    Raises
+    ------
+    SealiencyError
+        If the file system is full or a quota used up, whatever the writer makes of it.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, because some writers choose the format by it.
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+    _remove_leftovers(target, host)
+    # The suffix stays last, because some writers choose the format by it; two nodes may count the same process id.
+    partial = target.with_name(f".{target.stem}.{host}.{os.getpid()}.part{target.suffix}")
     try:
         yield partial
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         partial.replace(target)
+    except (OSError, RuntimeError) as error:
+        if not _is_full(error, target.parent):
+            raise
+        raise SealiencyError(f"{target}: {_describe_full(target.parent)}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(target: Path, host: str) -> None:
+    name = re.compile(rf"\.{re.escape(target.stem)}\.([A-Za-z0-9-]+)\.([0-9]+)\.part{re.escape(target.suffix)}")
+    for path in target.parent.iterdir():
+        found = name.fullmatch(path.name)
+        # Another job may remove it first, or another user own it.
+        with suppress(OSError):
+            if found and (
+                (found[1] == host and not _is_running(int(found[2]))) or time.time() - path.stat().st_mtime > ABANDONED
+            ):
+                path.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _is_full(error: BaseException, folder: Path) -> bool:
+    if getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL):
+        return True
+    # NetCDF and PyTorch do not say why a write failed.
+    return find_full_disk(folder) is not None
+
+
+def find_full_disk(folder: Path) -> str | None:
+    """Return what to tell a user whose folder cannot take any more, or None where it can.
+
+    The logs of jobs that met a full disk may be on it too, and then say nothing.
+    """
+    # Of a quota only writing tells.
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(HEADROOM))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as refused:
+        return _describe_full(folder) if refused.errno in FULL else None
+    return None
+
+
+def _describe_full(folder: Path) -> str:
+    free = shutil.disk_usage(folder).free / 1e9
+    return (
+        f"no space left on the file system, or in its quota ({free:.1f} GB free in {folder}); make room or move "
+        "run.folder, then start the same command again: what is finished is kept"
+    )
 
 
 def write_netcdf(dataset: xr.Dataset, path: str | Path, **options: Any) -> None:

@@ -1,15 +1,24 @@
+import errno
 import hashlib
 import json
 import os
+import re
+import socket
 import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import h5py
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, read_netcdf, sha256, write_analysis, write_netcdf, write_whole
+from sealiency.models.emulator import save_torch
 
 
 def names(folder) -> list[str]:
@@ -74,6 +83,174 @@ def test_file_is_replaced_not_written_over(tmp_path):
 def test_nothing_written_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), write_whole(tmp_path / "a.txt"):
         pass
+    assert names(tmp_path) == []
+
+
+# --- what killed jobs leave ---
+
+
+@pytest.fixture
+def ended() -> int:
+    """Return the id of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_partial_files_of_two_machines_have_two_names(tmp_path, monkeypatch):
+    found = []
+    for host in ("node1", "node2.cluster_a"):
+        monkeypatch.setattr(socket, "gethostname", lambda name=host: name)
+        with write_whole(tmp_path / "a.h5") as partial:
+            partial.write_text(host)
+            assert partial in tmp_path.glob(".*.part.h5")
+            found.append(partial.name)
+    assert found == [f".a.node1.{os.getpid()}.part.h5", f".a.node2-cluster-a.{os.getpid()}.part.h5"]
+
+
+def test_leftovers_of_the_same_target_are_removed(tmp_path, monkeypatch, ended):
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    kept = [
+        f".a.here.{os.getppid()}.part.h5",
+        f".a.there.{ended}.part.h5",
+        f".b.here.{ended}.part.h5",
+        f".a.b.here.{ended}.part.h5",
+        f".a.here.{ended}.part.nc",
+        "a.here.h5",
+    ]
+    old = [f".a.there.{os.getpid()}.part.h5", f".a.other.{ended}.part.h5"]
+    for name in (*kept, *old, f".a.here.{ended}.part.h5"):
+        (tmp_path / name).write_text("left")
+    for name in old:
+        os.utime(tmp_path / name, (time.time(), time.time() - 2.1 * 86400))
+    with write_whole(tmp_path / "a.h5") as partial:
+        assert names(tmp_path) == sorted(kept)
+        partial.write_text("new")
+    assert names(tmp_path) == sorted([*kept, "a.h5"])
+
+
+def test_names_are_taken_as_they_are(tmp_path, ended):
+    host = re.sub("[^A-Za-z0-9-]", "-", socket.gethostname())
+    for stem in ("a[1]", "a1", "a+", "aa"):
+        (tmp_path / f".{stem}.{host}.{ended}.part.h5").write_text("left")
+    for stem in ("a[1]", "a+"):
+        with write_whole(tmp_path / f"{stem}.h5") as partial:
+            partial.write_text("new")
+    assert names(tmp_path) == sorted(
+        [f".{stem}.{host}.{ended}.part.h5" for stem in ("a1", "aa")] + ["a+.h5", "a[1].h5"]
+    )
+
+
+def test_process_of_another_user_counts_as_running(tmp_path, monkeypatch, ended):
+    def refuse(process, number):
+        raise PermissionError
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    monkeypatch.setattr(os, "kill", refuse)
+    (tmp_path / f".a.here.{ended}.part.h5").write_text("left")
+    with write_whole(tmp_path / "a.h5") as partial:
+        partial.write_text("new")
+    assert names(tmp_path) == [f".a.here.{ended}.part.h5", "a.h5"]
+
+
+# --- a full disk ---
+
+FULL = (
+    r"no space left on the file system, or in its quota \([0-9.]+ GB free in .*\); make room or move run.folder, then"
+)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Return an empty file system of 1 MB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a file system")
+    yield folder
+    # NetCDF does not close a file that it failed to write.
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+NOISE = np.random.default_rng(0).normal(size=(40, 10_000))
+
+
+def write_hdf5(path):
+    with write_whole(path) as partial, h5py.File(partial, "w", rdcc_nbytes=0) as file:
+        file.create_dataset("a", data=NOISE, chunks=(1, 10_000), compression="gzip")
+
+
+def write_chunks(path):
+    # As the reduction does: the metadata by one library, compressed chunks by another.
+    with write_whole(path) as partial:
+        xr.Dataset({"a": (("row", "column"), np.zeros((40, 10_000)))}).to_netcdf(
+            partial, encoding={"a": {"zlib": True, "chunksizes": (1, 10_000)}}
+        )
+        with h5py.File(partial, "r+") as file:
+            for row in range(40):
+                file["a"].id.write_direct_chunk((row, 0), deflate(NOISE[row]))
+
+
+WRITERS = {
+    "text": lambda path: write_text(path, "x" * NOISE.nbytes),
+    "netcdf": lambda path: write_netcdf(xr.Dataset({"a": (("row", "column"), NOISE)}), path),
+    "hdf5": write_hdf5,
+    "chunks": write_chunks,
+    "torch": lambda path: save_torch({"a": torch.from_numpy(NOISE)}, path),
+    "torch, many": lambda path: save_torch({str(n): torch.zeros(300) for n in range(2000)}, path),
+}
+
+
+def write_text(path, text):
+    with write_whole(path) as partial:
+        partial.write_text(text)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("filled", [0, 900_000, 2_000_000])
+def test_full_disk_is_one_clear_error(tiny, writer, filled, capfd):
+    with open(tiny / "other", "wb", buffering=0) as other, suppress(OSError):
+        # What does not fit any more is left out.
+        other.write(bytes(filled))
+    before = names(tiny)
+    with pytest.raises(SealiencyError, match=rf"{tiny}/a.x: {FULL}"):
+        WRITERS[writer](tiny / "a.x")
+    assert names(tiny) == before
+    assert capfd.readouterr().err == ""
+
+
+def test_full_disk_keeps_what_was_finished(tiny):
+    write_text(tiny / "a.x", "old")
+    with pytest.raises(SealiencyError, match=FULL):
+        WRITERS["netcdf"](tiny / "a.x")
+    assert names(tiny) == ["a.x"]
+    assert (tiny / "a.x").read_text() == "old"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("form", ["number", "text", "silent"])
+def test_full_disk_in_any_words(tmp_path, monkeypatch, number, form):
+    errors = {
+        "number": OSError(number, "the same in other words"),
+        "text": RuntimeError(f"Can't decrement id ref count (error message = '{os.strerror(number)}')"),
+        "silent": RuntimeError("NetCDF: HDF error"),
+    }
+
+    def refuse(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    def write():
+        with write_whole(tmp_path / "a.x") as partial:
+            partial.write_text("half")
+            raise errors[form]
+
+    if form == "silent":
+        with pytest.raises(RuntimeError, match="HDF error"):
+            write()
+        monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(SealiencyError, match=FULL):
+        write()
     assert names(tmp_path) == []
 
 

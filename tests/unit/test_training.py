@@ -1,16 +1,25 @@
 import copy
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import small_world
 from sealiency.data.samples import Split
 from sealiency.errors import SealiencyError
 from sealiency.models import training
 from sealiency.models.densenet import DenseNet
 from sealiency.models.devices import choose_device, choose_precision
 from sealiency.models.emulator import hash_weights, load_emulator, load_torch, save_torch
+from sealiency.models.interruption import Stopped
 from sealiency.models.training import masked_mse, train_and_save, train_emulator
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
 
@@ -139,6 +148,317 @@ def test_seed_decides_the_weights(record, tmp_path):
         for n, seed in enumerate((0, 0, 1))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+# --- interruption ---
+
+# The numbers of the forecasts of four epochs, each of 4 batches of training and 2 of validation.
+FORECASTS = 24
+BFLOAT16 = SETTINGS.model_copy(update={"precision": "bfloat16"})
+
+
+@pytest.fixture(autouse=True)
+def _outside_slurm(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+def signal_at(monkeypatch, moments, number=signal.SIGTERM):
+    """Let this process send itself a signal in these forecasts, counted over all trainings; return their list."""
+    original = training._TrainingState._forecast
+    calls = []
+
+    def forecast(self, samples):
+        if len(calls) in moments:
+            os.kill(os.getpid(), number)
+        calls.append(samples)
+        return original(self, samples)
+
+    monkeypatch.setattr(training._TrainingState, "_forecast", forecast)
+    return calls
+
+
+def train_to_the_end(record, checkpoint, settings=SETTINGS):
+    """Train again until it ends by itself, and return how often that was and the result."""
+    for stops in range(100):
+        # Whatever else drew random numbers meanwhile.
+        torch.manual_seed(stops)
+        try:
+            return stops, train(record, checkpoint, settings)
+        except Stopped:
+            pass
+    return pytest.fail("training never ends")
+
+
+def assert_same_training(one, other) -> None:
+    (first, first_checkpoint), (second, second_checkpoint) = one, other
+    assert hash_weights(first.weights) == hash_weights(second.weights)
+    assert first.best_epoch == second.best_epoch
+    assert_same_history(first.history, second.history)
+    states = [dict(list_values(load_torch(path))) for path in (first_checkpoint, second_checkpoint)]
+    assert states[0] == states[1]
+
+
+def list_values(content, place=()):
+    """Yield all that a checkpoint holds with its place, but for times."""
+    if isinstance(content, dict | list):
+        for name, value in content.items() if isinstance(content, dict) else enumerate(content):
+            if name != "seconds":
+                yield from list_values(value, (*place, name))
+    else:
+        yield place, content.tolist() if isinstance(content, torch.Tensor) else content
+
+
+@pytest.fixture(scope="module")
+def undisturbed(record, tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return {
+        settings.precision: (train(record, path, settings), path)
+        for settings in (SETTINGS, BFLOAT16)
+        if (path := folder / f"{settings.precision}.pt")
+    }
+
+
+@pytest.mark.parametrize("moment", [0, 1, 3, 4, 5, 6, 14, 21, 22, FORECASTS - 1])
+def test_stopped_at_any_batch_training_ends_at_the_same_weights(record, undisturbed, tmp_path, monkeypatch, moment):
+    calls = signal_at(monkeypatch, [moment])
+    with pytest.raises(Stopped):
+        train(record, tmp_path / "cut.pt")
+    assert len(calls) == moment + 1
+    epoch, place = divmod(moment, 6)
+    content = load_torch(tmp_path / "cut.pt")
+    assert content["epoch"] == epoch
+    assert len(content["left"]) == max(24 - 7 * (place + 1), 0)
+    result = train(record, tmp_path / "cut.pt")
+    # Of all that was done, batches of validation alone are done again.
+    assert len(calls) == FORECASTS + max(place - 3, 0)
+    assert_same_training((result, tmp_path / "cut.pt"), undisturbed["float32"])
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, BFLOAT16])
+def test_stopped_many_times_training_ends_at_the_same_weights(record, undisturbed, tmp_path, monkeypatch, settings):
+    signal_at(monkeypatch, range(0, 60, 3))
+    stops, result = train_to_the_end(record, tmp_path / "cut.pt", settings)
+    assert stops >= 8
+    assert_same_training((result, tmp_path / "cut.pt"), undisturbed[settings.precision])
+
+
+def test_stop_between_epochs(record, undisturbed, tmp_path, monkeypatch):
+    original = training._TrainingState.run_epoch
+
+    def run_epoch(self):
+        if self.epoch == 2 and not (tmp_path / "told").exists():
+            (tmp_path / "told").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self)
+
+    monkeypatch.setattr(training._TrainingState, "run_epoch", run_epoch)
+    with pytest.raises(Stopped):
+        train(record, tmp_path / "cut.pt")
+    assert load_torch(tmp_path / "cut.pt")["epoch"] == 2
+    assert_same_training((train(record, tmp_path / "cut.pt"), tmp_path / "cut.pt"), undisturbed["float32"])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_stop_is_told_and_handlers_are_put_back(record, tmp_path, monkeypatch, caplog, number, status):
+    def own(*_):
+        pytest.fail("a signal of training came here")
+
+    before = {each: signal.signal(each, own) for each in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        signal_at(monkeypatch, [8], number)
+        caplog.set_level("INFO")
+        with pytest.raises(SystemExit) as stopped:
+            train(record, tmp_path / "cut.pt")
+        assert {each: signal.getsignal(each) for each in before} == dict.fromkeys(before, own)
+        train(record, tmp_path / "cut.pt")
+        assert {each: signal.getsignal(each) for each in before} == dict.fromkeys(before, own)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert stopped.value.code == status
+    name = signal.Signals(number).name
+    said = f"stopped by {name} after 3 of 4 batches of epoch 2; the checkpoint is whole, and the same command goes on"
+    assert [message for message in caplog.messages if message.startswith(said)]
+    assert any(message.startswith("resuming after 3 of 4 batches of epoch 2 from") for message in caplog.messages)
+
+
+def test_seconds_of_an_interrupted_epoch_count_what_was_done_before(record, tmp_path, monkeypatch):
+    calls = signal_at(monkeypatch, [2])
+    original = training._TrainingState._forecast
+
+    def slow(self, samples):
+        time.sleep(0.2 if len(calls) < 3 else 0)
+        return original(self, samples)
+
+    monkeypatch.setattr(training._TrainingState, "_forecast", slow)
+    with pytest.raises(Stopped):
+        train(record, tmp_path / "cut.pt")
+    history = train(record, tmp_path / "cut.pt").history
+    assert history["seconds"][0] > 0.6 > history["seconds"][1]
+
+
+def test_signals_while_the_checkpoint_is_written_do_it_no_harm(record, undisturbed, tmp_path, monkeypatch):
+    signal_at(monkeypatch, [9])
+    original = torch.save
+    told = []
+
+    def save(content, path):
+        told.append(content["left"] is not None)
+        if told[-1]:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        original(content, path)
+        if told[-1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", save)
+        with pytest.raises(Stopped):
+            train(record, tmp_path / "cut.pt")
+    assert told == [False, True]
+    assert_same_training((train(record, tmp_path / "cut.pt"), tmp_path / "cut.pt"), undisturbed["float32"])
+
+
+def test_training_outside_the_main_thread_does_without_signals(record, tmp_path):
+    results = []
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    worker = threading.Thread(target=lambda: results.append(train(record, tmp_path / "checkpoint.pt", settings)))
+    worker.start()
+    worker.join()
+    assert len(results[0].history) == 1
+
+
+JOB = """
+import sys
+from pathlib import Path
+sys.path.append(sys.argv[1])
+from sealiency.data.prepare import PreparedRecord
+from sealiency.logs import log_job
+from sealiency.models import training
+from small_world import NETWORK, SAMPLES, TRAINING
+folder = Path(sys.argv[3])
+settings = TRAINING.model_copy(update={"epochs": int(sys.argv[4]), "dropout": 0.4})
+with log_job(folder / "job.log"):
+    record = PreparedRecord(sys.argv[2])
+    training.train_and_save(record, NETWORK, settings, SAMPLES, "code", 1, folder / "emulator.pt", folder / "history.csv")
+"""
+
+
+def test_job_that_is_told_to_stop_ends_by_its_own_account(prepared_path, tmp_path):
+    command = [sys.executable, "-c", JOB, str(Path(small_world.__file__).parent), str(prepared_path), str(tmp_path)]
+    with subprocess.Popen([*command, "100000"], stderr=subprocess.DEVNULL) as job:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "checkpoint.pt").exists():
+            assert job.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(30) == 143
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "job.log"]
+    last = (tmp_path / "job.log").read_text().splitlines()[-1]
+    assert "stopped by SIGTERM after" in last
+    assert last.endswith("the checkpoint is whole, and the same command goes on from it")
+    assert load_torch(tmp_path / "checkpoint.pt")["epoch"] >= 1
+
+
+# --- a job that was replaced ---
+
+
+def test_a_later_job_takes_over_and_the_earlier_one_writes_nothing(record, tmp_path, monkeypatch):
+    checkpoint, owner = tmp_path / "checkpoint.pt", tmp_path / "owner"
+    original = training._TrainingState.run_epoch
+    seen = []
+
+    def run_epoch(self):
+        seen.append((owner.read_text(), checkpoint.exists()))
+        original(self)
+        if len(seen) == 2:
+            owner.write_text("17\n")
+            checkpoint.write_bytes(b"of job 17")
+
+    monkeypatch.setattr(training._TrainingState, "run_epoch", run_epoch)
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    message = "Slurm job 12 was replaced by job 17, which trains the same emulator; nothing to mend, this one ends"
+    with pytest.raises(SealiencyError, match=message):
+        train(record, checkpoint)
+    assert seen == [("12\n", False), ("12\n", True)]
+    assert (owner.read_text(), checkpoint.read_bytes()) == ("17\n", b"of job 17")
+    # Put into the queue once more, it ends before it begins.
+    with pytest.raises(SealiencyError, match=message):
+        train(record, checkpoint)
+    assert len(seen) == 2
+    assert owner.read_text() == "17\n"
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_replaced_job_leaves_the_finished_files_alone(record, tmp_path, monkeypatch, done):
+    # The later job is done and has removed its traces, or is about to be.
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    original = training.train_emulator
+
+    def train_late(*arguments):
+        result = original(*arguments)
+        (tmp_path / "emulator.pt").write_bytes(b"of job 17")
+        (tmp_path / "history.csv").write_bytes(b"of job 17")
+        (tmp_path / "checkpoint.pt").unlink()
+        (tmp_path / "owner").unlink() if done else (tmp_path / "owner").write_text("17")
+        return result
+
+    monkeypatch.setattr(training, "train_emulator", train_late)
+    with pytest.raises(SealiencyError, match=r"Slurm job 12 was replaced by (another|job 17)"):
+        save(record, tmp_path)
+    assert (tmp_path / "emulator.pt").read_bytes() == (tmp_path / "history.csv").read_bytes() == b"of job 17"
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("earlier", ["9", "12"])
+def test_a_job_goes_on_from_an_earlier_one_or_itself_requeued(record, undisturbed, tmp_path, monkeypatch, earlier):
+    signal_at(monkeypatch, [9])
+    monkeypatch.setenv("SLURM_JOB_ID", earlier)
+    with pytest.raises(Stopped):
+        train(record, tmp_path / "checkpoint.pt")
+    assert (tmp_path / "owner").read_text() == f"{earlier}\n"
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    result = train(record, tmp_path / "checkpoint.pt")
+    assert (tmp_path / "owner").read_text() == "12\n"
+    assert_same_training((result, tmp_path / "checkpoint.pt"), undisturbed["float32"])
+
+
+def test_owner_is_gone_with_the_checkpoint_and_unknown_outside_slurm(record, tmp_path, monkeypatch):
+    (tmp_path / "owner").write_text("17\n")
+    save(record, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emulator.pt", "history.csv"]
+    train(record, tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "owner").exists()
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    save(record, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emulator.pt", "history.csv"]
+
+
+# --- the processors ---
+
+
+def test_processors_that_took_turns_are_recorded(record, tmp_path, monkeypatch, caplog):
+    settings = TRAINING.model_copy(update={"epochs": 4})
+    # Batches of 8: 3 of training, 2 of validation.
+    signal_at(monkeypatch, [2, 7, 11])
+    for processor in ("one", "one", "two"):
+        monkeypatch.setattr(training, "name_processor", lambda name=processor: name)
+        with pytest.raises(Stopped):
+            save(record, tmp_path, settings)
+    assert [message for message in caplog.messages if "last bits" in message] == [
+        "training goes on on two, after one: its weights may differ in their last bits from those of either alone"
+    ]
+    monkeypatch.setattr(training, "name_processor", lambda: "one")
+    content = load_torch(save(record, tmp_path, settings))
+    assert content["processors"] == ["one", "two", "one"]
+
+
+def test_processor_that_trained_nothing_is_not_recorded(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "name_processor", lambda: "one")
+    train(record, tmp_path / "checkpoint.pt")
+    monkeypatch.setattr(training, "name_processor", lambda: "two")
+    assert train(record, tmp_path / "checkpoint.pt").processors == ["one"]
 
 
 # --- stopping ---

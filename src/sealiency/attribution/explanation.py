@@ -146,7 +146,8 @@ def attribute_pixels(
         {"model": emulator.model_sha256, "prepared": record.sha256},
         seed=emulator.seed,
     )
-    with write_whole(target) as partial, h5py.File(partial, "w") as shard:
+    # Without its cache of chunks HDF5 notices a full disk where it can say so, not while it closes the file.
+    with write_whole(target) as partial, h5py.File(partial, "w", rdcc_nbytes=0) as shard:
         _write_sums(shard, sums)
         shard["completeness"] = completeness.max(0)
         shard["samples"] = np.asarray(samples, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Training one emulator, resumable after any epoch to the same final weights."""
+"""Training one emulator, resumable after any epoch, or any batch that a signal stopped it at, to the same final weights."""
 
 import copy
 import logging
@@ -21,9 +21,12 @@ from sealiency.files import write_whole
 from sealiency.models.densenet import DenseNet
 from sealiency.models.devices import choose_device, choose_precision
 from sealiency.models.emulator import load_torch, save_torch
-from sealiency.provenance import describe_provenance, hash_settings
+from sealiency.models.interruption import Stopped, claim, collect_signals
+from sealiency.provenance import describe_provenance, hash_settings, name_processor
 
 LOGGER = logging.getLogger(__name__)
+
+OWNER = "owner"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class TrainingResult:
     best_epoch: int
     precision: str
     device: str
+    processors: list[str]
+    """Names of the GPUs or processors that took turns, in their order."""
 
 
 def masked_mse(forecast: Tensor, target: Tensor, ocean: Tensor) -> Tensor:
@@ -77,26 +82,46 @@ def train_emulator(
     network, settings
         Network and training settings.
     checkpoint
-        File that holds the whole state after each epoch; a run that finds it goes on from there.
+        File that holds the whole state after each epoch and when a signal ends training; a run that finds it goes on
+        from there. Under Slurm, `owner` beside it names the job that trains.
     fingerprint
         Hash of everything that the result depends on; a checkpoint with another one is not resumed.
 
     Raises
     ------
     SealiencyError
-        If a loss is not finite.
+        If a loss is not finite, or another Slurm job trains the same emulator in place of this one.
+    Stopped
+        If SIGTERM or SIGUSR1 ended training; the checkpoint holds all that was done.
     """
-    state = _TrainingState(anomaly, ocean, split, history, network, settings)
-    if checkpoint.exists():
-        content = load_torch(checkpoint)
-        if content["fingerprint"] == fingerprint:
-            state.restore(content)
-            LOGGER.info("resuming after epoch %d from %s", state.epoch, checkpoint)
-        else:
-            LOGGER.info("%s belongs to other settings, data or code; starting afresh", checkpoint)
-    while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
-        state.run_epoch()
+    owner = checkpoint.with_name(OWNER)
+
+    def save() -> None:
+        claim(owner)
         save_torch({"fingerprint": fingerprint, **state.content()}, checkpoint)
+
+    claim(owner, begin=True)
+    with collect_signals() as signals:
+        state = _TrainingState(anomaly, ocean, split, history, network, settings, signals)
+        if checkpoint.exists():
+            content = load_torch(checkpoint)
+            if content["fingerprint"] == fingerprint:
+                state.restore(content)
+                LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
+            else:
+                LOGGER.info("%s belongs to other settings, data or code; starting afresh", checkpoint)
+        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+            try:
+                state.run_epoch()
+            except Stopped as stopped:
+                save()
+                LOGGER.warning(
+                    "stopped by %s after %s; the checkpoint is whole, and the same command goes on from it",
+                    stopped.name,
+                    state.describe_progress(),
+                )
+                raise
+            save()
     LOGGER.info("best epoch %d of %d", state.best_epoch, state.epoch)
     return TrainingResult(
         weights=state.best_weights,
@@ -104,6 +129,7 @@ def train_emulator(
         best_epoch=state.best_epoch,
         precision=str(state.precision).removeprefix("torch."),
         device=state.device.type,
+        processors=state.processors,
     )
 
 
@@ -134,6 +160,13 @@ def train_and_save(
         training runs, `checkpoint.pt` beside it holds the whole state after each epoch.
     history
         CSV file to write, one row an epoch; RMSE in standardised units.
+
+    Raises
+    ------
+    SealiencyError
+        If a loss is not finite, or another Slurm job trains the same emulator in place of this one.
+    Stopped
+        If SIGTERM or SIGUSR1 ended training; the same call goes on from the checkpoint.
     """
     torch.set_num_threads(threads)
     split = record.split(settings.lead, samples)
@@ -151,6 +184,8 @@ def train_and_save(
     result = train_emulator(
         record.anomaly, record.ocean, split, samples.history, network, settings, checkpoint, fingerprint
     )
+    owner = checkpoint.with_name(OWNER)
+    claim(owner)
     with write_whole(history) as partial:
         result.history.to_csv(partial, index=False)
     content = {
@@ -172,21 +207,31 @@ def train_and_save(
         "best_epoch": result.best_epoch,
         "precision": result.precision,
         "device": result.device,
+        "processors": result.processors,
         "threads": threads,
         **describe_provenance(everything, {"prepared": record.sha256}),
     }
     save_torch(content, emulator)
     # The finished emulator takes its place; a run forced anew trains anew.
     checkpoint.unlink(missing_ok=True)
+    owner.unlink(missing_ok=True)
 
 
 class _TrainingState:
     """Everything that changes during training, in one place so that a checkpoint holds all of it."""
 
     def __init__(
-        self, anomaly: Tensor, ocean: Tensor, split: Split, history: int, network: Network, settings: LeadTraining
+        self,
+        anomaly: Tensor,
+        ocean: Tensor,
+        split: Split,
+        history: int,
+        network: Network,
+        settings: LeadTraining,
+        signals: list[int],
     ) -> None:
         self.settings = settings
+        self.signals = signals
         self.device = choose_device(settings.device)
         self.precision = choose_precision(settings.precision, self.device)
         torch.manual_seed(settings.seed)
@@ -208,10 +253,19 @@ class _TrainingState:
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
+        # Of the epoch that runs: the samples still to train on (None before it begins), squared errors, seconds before now.
+        self.left: Tensor | None = None
+        self.squared = 0.0
+        self.seconds = 0.0
+        self.began = time.monotonic()
+        self.processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else name_processor()
+        self.processors: list[str] = []
         LOGGER.info("training on %s in %s, %d samples", self.device, self.precision, len(split.training))
 
     def run_epoch(self) -> None:
-        start = time.monotonic()
+        self.began = time.monotonic()
+        self._heed_signals()
+        self._note_processor()
         learning_rate = float(self.schedule.get_last_lr()[0])
         training_rmse = self._train()
         validation_rmse = self._validate()
@@ -228,7 +282,8 @@ class _TrainingState:
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.network.state_dict().items()
             }
-        seconds = time.monotonic() - start
+        seconds = self.seconds + time.monotonic() - self.began
+        self.left, self.squared, self.seconds = None, 0.0, 0.0
         self.rows.append(
             {
                 "epoch": self.epoch,
@@ -254,16 +309,18 @@ class _TrainingState:
 
     def _train(self) -> float:
         self.network.train()
-        order = torch.randperm(len(self.split.training), generator=self.order) + self.split.training.start
-        squared, seen = 0.0, 0
-        for batch in order.split(self.settings.batch_size):
+        if self.left is None:
+            self.left = torch.randperm(len(self.split.training), generator=self.order) + self.split.training.start
+        while len(self.left):
+            batch = self.left[: self.settings.batch_size]
             loss = masked_mse(self._forecast(batch), self.windows.targets(batch.tolist()).to(self.device), self.ocean)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-            squared += loss.item() * len(batch)
-            seen += len(batch)
-        return math.sqrt(squared / seen)
+            self.squared += loss.item() * len(batch)
+            self.left = self.left[len(batch) :]
+            self._heed_signals()
+        return math.sqrt(self.squared / len(self.split.training))
 
     def _validate(self) -> float:
         self.network.eval()
@@ -272,6 +329,8 @@ class _TrainingState:
             for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
                 targets = self.windows.targets(batch.tolist()).to(self.device)
                 squared += masked_mse(self._forecast(batch), targets, self.ocean).item() * len(batch)
+                # Validation changes no state: a later run begins it anew.
+                self._heed_signals()
         return math.sqrt(squared / len(self.split.validation))
 
     def _forecast(self, samples: Tensor) -> Tensor:
@@ -280,12 +339,38 @@ class _TrainingState:
             # The loss is taken in float32: squares of small errors would vanish in bfloat16.
             return self.network(inputs)[:, 0].float()
 
+    def _heed_signals(self) -> None:
+        if self.signals:
+            raise Stopped(self.signals[0])
+
+    def _note_processor(self) -> None:
+        if self.processor in self.processors[-1:]:
+            return
+        if self.processors:
+            LOGGER.warning(
+                "training goes on on %s, after %s: its weights may differ in their last bits from those of either alone",
+                self.processor,
+                self.processors[-1],
+            )
+        self.processors.append(self.processor)
+
+    def describe_progress(self) -> str:
+        if self.left is None:
+            return f"epoch {self.epoch}"
+        total, left = (math.ceil(n / self.settings.batch_size) for n in (len(self.split.training), len(self.left)))
+        return f"{total - left} of {total} batches of epoch {self.epoch + 1}"
+
     def content(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "best_weights": self.best_weights,
             "rows": self.rows,
+            # A slice would be written with all of the permutation behind it.
+            "left": None if self.left is None else self.left.clone(),
+            "squared": self.squared,
+            "seconds": 0.0 if self.left is None else self.seconds + time.monotonic() - self.began,
+            "processors": self.processors,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -299,9 +384,15 @@ class _TrainingState:
         self.best_epoch = content["best_epoch"]
         self.best_weights = content["best_weights"]
         self.rows = copy.deepcopy(content["rows"])
+        self.left = content["left"]
+        self.squared = content["squared"]
+        self.seconds = content["seconds"]
+        self.processors = list(content["processors"])
         self.network.load_state_dict(content["weights"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
+        # PyTorch looks for steps of this process, and warns where an epoch is all trained and only validation is left.
+        self.optimizer._opt_called = True  # type: ignore[attr-defined]
         self.order.set_state(content["order"])
         torch.set_rng_state(content["random"])
         if self.device.type == "cuda":
