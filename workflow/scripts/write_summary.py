@@ -1,14 +1,14 @@
-"""Write the summary of a run, for machines (JSON) and as a table of skill (CSV)."""
+"""Write the summary of a run, for machines (JSON) and as tables of skill and of usage (CSV)."""
 
 import json
 
-from sealiency.analysis.summary import summarise_run
+from sealiency.analysis.summary import summarise_run, tabulate_usage
 from sealiency.files import write_whole
 from sealiency.logs import log_job
 
 
 def main(job):
-    """Write the summary and the table."""
+    """Write the summary and the tables."""
     summary, table = summarise_run(
         run=job.params.run,
         plan=job.input.plan,
@@ -19,6 +19,8 @@ def main(job):
     )
     with write_whole(job.output.table) as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
+    with write_whole(job.output.usage) as partial:
+        tabulate_usage(summary["stages"]).to_csv(partial, index=False)
     with write_whole(job.output.summary) as partial:
         partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
