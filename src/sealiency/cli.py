@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from sealiency.errors import SealiencyError
 from sealiency.esgf.manifest import name_manifest
 from sealiency.esgf.resolve import check_manifest, resolve_dataset
 from sealiency.files import write_whole
+from sealiency.site.check import check_site
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     calibrate = commands.add_parser("calibrate", help="measure the speed of attribution on this machine, for the plan")
     calibrate.add_argument("file", type=Path, help="configuration file of a run whose record is prepared")
     calibrate.add_argument("--output", type=Path, required=True, help="file to write, for attribution.calibration")
+    site = commands.add_parser(
+        "check-site", help="verify a supercomputer and its site file before anything is submitted"
+    )
+    site.add_argument("--config", type=Path, help="configuration file of a run, whose folder and jobs are checked too")
+    site.add_argument("--minutes", type=float, default=10, help="longest wait for the jobs of the check (default 10)")
     esgf = commands.add_parser("esgf", help="the CMIP6 archive").add_subparsers(dest="action", required=True)
     resolve = esgf.add_parser("resolve", help="pin the data set of a configuration in its manifest")
     resolve.add_argument("file", type=Path, help="configuration file with data.esgf")
@@ -51,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             case "calibrate":
                 return _calibrate(options.file, options.output)
+            case "check-site":
+                return _check_site(options.config, options.minutes)
             case _:
                 return _resolve(options.file, options.check, options.replace)
     except SealiencyError as error:
@@ -80,6 +89,24 @@ def _calibrate(file: Path, output: Path) -> int:
     _write(output, json.dumps(measured, indent=1) + "\n")
     print(f"{output}: {measured['attributions_per_second']:,.3g} attributions a second on {measured['device']}")
     return 0
+
+
+def _check_site(config: Path | None, minutes: float) -> int:
+    # However it ends, its jobs and files must not stay.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    failed = 0
+    findings = check_site(config, minutes, lambda line: print(line, file=sys.stderr, flush=True))
+    try:
+        for finding in findings:
+            print(finding, flush=True)
+            failed += finding.status == "fails"
+    except KeyboardInterrupt:
+        findings.close()
+        print("interrupted; its jobs are cancelled and its files removed", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 1 if failed else 0
 
 
 def _resolve(file: Path, check: bool, replace: bool) -> int:

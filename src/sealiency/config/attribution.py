@@ -81,8 +81,8 @@ class Attribution(Section):
     effect on other methods, deeplift among them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where attribution runs; auto takes a GPU if there is one."""
-    ranks: int = Field(default=2, ge=1)
-    """MPI ranks of the reduction."""
+    ranks: int = Field(default=2, ge=2)
+    """MPI ranks of the reduction; Slurm's executor takes no MPI job of one."""
 
     def describe_baseline(self, method: str | None = None) -> str:
         """Return the baseline of a method, or of the mean heatmaps', in words."""

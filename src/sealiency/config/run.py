@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.base import Section
@@ -83,7 +83,7 @@ def parse_configuration(settings: dict[str, Any], origin: str) -> Configuration:
         return Configuration.model_validate(settings)
     except ValidationError as error:
         details = error.errors()
-    problems = _describe(details)
+    problems = describe_problems(details, Configuration, "docs/configuration.md lists every key")
     if details[0]["loc"]:
         # Within sections something is wrong; what the sound sections say of each other is found all the same.
         problems += [f"- {conflict}" for conflict in find_conflicts(_read_sound_sections(settings, details))]
@@ -108,6 +108,24 @@ def _read_sound_sections(settings: dict[str, Any], details: Sequence[Any]) -> di
 
 def read_configuration(path: str | Path) -> Configuration:
     """Read and check a YAML file; see `parse_configuration` for the errors."""
+    return parse_configuration(read_settings(path, "sections such as `data:`"), str(path))
+
+
+def read_settings(path: str | Path, expected: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    expected
+        What it should hold, in words, for the error.
+
+    Raises
+    ------
+    SealiencyError
+        If it cannot be read, is no YAML or holds something else.
+    """
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -115,18 +133,29 @@ def read_configuration(path: str | Path) -> Configuration:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SealiencyError(f"{path}: not valid YAML ({error}); mend the file") from None
     if not isinstance(settings, dict):
-        raise SealiencyError(f"{path}: holds a {type(settings).__name__}, not sections such as `data:`; mend the file")
-    return parse_configuration(settings, str(path))
+        raise SealiencyError(f"{path}: holds a {type(settings).__name__}, not {expected}; mend the file")
+    return settings
 
 
-def _describe(details: Sequence[Any]) -> list[str]:
+def describe_problems(details: Sequence[Any], model: type[BaseModel], reference: str) -> list[str]:
+    """Return what a model found wrong, one line a problem, with key, value and mend.
+
+    Parameters
+    ----------
+    details
+        Errors of pydantic's `ValidationError`.
+    model
+        The model that found them; its keys are proposed for unknown ones.
+    reference
+        Where every key is listed, in words.
+    """
     found: dict[str, tuple[Any, list[str]]] = {}
     for detail in details:
         # pydantic adds the kind of a union's member, such as list[...], to the path; it is no key.
         key = ".".join(str(part) for part in detail["loc"] if not _UNION_MEMBER.search(str(part)))
         if detail["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(), n=1, cutoff=0.75)
-            mend = f"did you mean `{close[0]}`?" if close else "remove it; docs/configuration.md lists every key"
+            close = difflib.get_close_matches(str(detail["loc"][-1]), _list_keys(model), n=1, cutoff=0.75)
+            mend = f"did you mean `{close[0]}`?" if close else f"remove it; {reference}"
             messages = [f"unknown key; {mend}"]
         elif detail["type"] == "value_error":
             messages = str(detail["ctx"]["error"]).split("\n")
@@ -152,7 +181,7 @@ def _remove(settings: Any, location: tuple[int | str, ...]) -> None:
     settings.pop(location[-1], None)
 
 
-def _known_keys() -> list[str]:
-    definitions = Configuration.model_json_schema()
+def _list_keys(model: type[BaseModel]) -> list[str]:
+    definitions = model.model_json_schema()
     sections = [definitions, *definitions["$defs"].values()]
     return [name for section in sections for name in section.get("properties", {})]

@@ -1,0 +1,74 @@
+"""Asking Slurm, and saying what was found."""
+
+import re
+import subprocess
+from typing import Literal, NamedTuple
+
+from sealiency.errors import SealiencyError
+
+# A controller that is busy answers late; one that is gone, never.
+TIMEOUT = 60
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    status: Literal["ok", "warning", "fails"]
+    name: str
+    """Name of the check."""
+    text: str
+    """What was found."""
+    mend: str = ""
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        return f"{self.status:8} {self.name}: " + "; ".join(part for part in (self.text, self.mend) if part)
+
+
+class SlurmError(SealiencyError):
+    """A command of Slurm failed; the message is its own."""
+
+
+def call(*words: str, script: str | None = None) -> str:
+    """Run a command and return what it prints.
+
+    Parameters
+    ----------
+    words
+        The command.
+    script
+        What it reads from standard input.
+
+    Raises
+    ------
+    SlurmError
+        If it is missing, fails or does not answer.
+    """
+    try:
+        done = subprocess.run(words, input=script or "", capture_output=True, text=True, timeout=TIMEOUT)
+    except OSError as error:
+        raise SlurmError(f"{words[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{words[0]} did not answer within {TIMEOUT} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise SlurmError(f"`{' '.join(words)}` says: {' '.join(said[-3:]) or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def parse_records(text: str) -> list[dict[str, str]]:
+    """Return the records of `scontrol --oneliner show ...` as values by key, one record a line."""
+    return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in text.splitlines() if "=" in line]
+
+
+def read_configuration() -> dict[str, str]:
+    """Return Slurm's own settings by name."""
+    return dict(re.findall(r"^(\w+)\s*= (.*?)\s*$", call("scontrol", "show", "config"), re.MULTILINE))
+
+
+def count_gpus(gres: str) -> dict[str, int]:
+    """Return the GPUs of a node's `Gres` by type; the type is empty where Slurm knows none."""
+    counts: dict[str, int] = {}
+    for model, count in re.findall(r"(?:^|,)gpu(?::([A-Za-z0-9_.-]+))?:(\d+)", gres):
+        counts[model] = counts.get(model, 0) + int(count)
+    return counts
