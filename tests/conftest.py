@@ -11,6 +11,7 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.models.densenet import DenseNet
 from sealiency.models.emulator import Emulator, load_emulator, load_torch, save_torch
 from sealiency.models.training import train_and_save
+from small_run import gather_years
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 
 hypothesis.settings.register_profile("light", deadline=None, derandomize=True, max_examples=60)
@@ -28,6 +29,14 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("SEALIENCY_SHARED_DATA", Path(__file__).parents[1] / "../shared/data"))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SEALIENCY_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sst_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of yearly files sst_YYYY.nc, one more than the runs use."""
+    folder = tmp_path_factory.mktemp("sst")
+    gather_years(folder)
     return folder
 
 

@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+
 from small_run import Workflow, merge
 
 pytestmark = pytest.mark.workflow
@@ -133,18 +133,11 @@ def test_a_run_killed_at_every_stage_ends_with_the_same_heatmaps(finished, workf
     }
     for name, reached in moments.items():
         with open(workflow.folder.parent / f"{name}.txt", "w") as said:
-            process = subprocess.Popen(
-                workflow.command(HEATMAPS),
-                env=workflow.environment,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = workflow.start(HEATMAPS, stdout=said)
             wait_for(reached, process)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         assert not (workflow.folder / HEATMAPS).exists()
-        assert workflow.run("--unlock").returncode == 0
     assert (results / "train_emulator" / stage / "emulator.pt").exists()
     answer = workflow.run(HEATMAPS)
     assert answer.returncode == 0, answer.stdout

@@ -5,6 +5,7 @@ import shutil
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from small_run import Workflow
@@ -33,6 +34,16 @@ def test_the_summary_counts_every_job_that_ran(finished):
     said = (finished.folder / "said.txt").read_text()
     # Snakemake's own count holds the summary, the report and the target rule `all` too.
     assert f"{summary['jobs'] + 3} of {summary['jobs'] + 3} steps (100%) done" in said
+
+
+def test_what_was_asked_for_stands_beside_what_was_used(finished):
+    usage = pd.read_csv(finished.results / "write_summary" / "usage.csv", index_col="rule")
+    assert set(usage.index) == set(json.loads((finished.results / "summary.json").read_text())["stages"])
+    # The profile of every run switches extended benchmarks on.
+    assert (usage[["memory_asked_mb", "runtime_asked_minutes", "threads"]] > 0).all(axis=None)
+    assert 0 < usage.loc["train_emulator", "memory_used_mb"] < usage.loc["train_emulator", "memory_asked_mb"]
+    assert "MB asked" in (finished.folder / "said.txt").read_text()
+    assert "write_summary/usage.csv" in (finished.results / "report.html").read_text()
 
 
 def test_the_report_is_one_file_with_every_figure(finished):

@@ -17,8 +17,7 @@ rule ablate_region:
         "../../envs/cpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
     params:
         samples=settings(CONFIG.samples),
         ablation=settings(CONFIG.ablation),

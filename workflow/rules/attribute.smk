@@ -19,11 +19,10 @@ rule attribute_pixels:
     benchmark:
         f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk}}.tsv"
     conda:
-        "../../envs/cpu.yaml"
+        "../../envs/gpu.yaml"
     threads: THREADS
     resources:
-        mem_mb=PLAN.memory_mb,
-        runtime=PLAN.runtime,
+        **ask(PLAN.memory_mb, PLAN.runtime, ATTRIBUTION_GPUS),
         # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
         memory_gb=str(CONFIG.attribution.memory_gb),
     params:

@@ -11,9 +11,14 @@ from snakemake.exceptions import WorkflowError
 
 from sealiency.attribution.planning import plan_shards
 from sealiency.config.attribution import SCHEDULING, select_block
+from sealiency.config.emulator import resolve_training
 from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.provenance import hash_code
+from sealiency.recovery import release_locks, take_over
+from sealiency.resources import ANALYSIS_MINUTES, analysis_memory_mb, ask_gpus
+from sealiency.site.settings import VARIABLE as SITE_VARIABLE
+from sealiency.site.settings import read_site
 
 # Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
 gc.disable()
@@ -21,6 +26,15 @@ gc.disable()
 
 onstart:
     gc.enable()
+    # The executor of Slurm gives all of its jobs one name.
+    checked(take_over, Path(RUN), getattr(workflow.scheduler._executor, "run_uuid", None))
+
+
+onerror:
+    from sealiency.files import find_full_disk
+
+    if Path(RUN).is_dir() and (said := find_full_disk(Path(RUN))):
+        print(f"{RUN}: {said}", file=sys.stderr)
 
 
 # A configuration file replaces the demo as a whole; a `configfile:` beside it would be merged into it.
@@ -47,9 +61,15 @@ PLAN = checked(plan_shards, CONFIG)
 CONFIG = CONFIG.model_copy(update={"attribution": PLAN.attribution})
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]
+if workflow.is_main_process and not workflow.dryrun:
+    checked(release_locks, Path(RUN), Path(".snakemake/locks"))
 # Pixels that figure 4 shows: those listed, or of all the one on which methods are compared; none without heatmaps.
 GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
 GROUP_PIXELS = GROUP_PIXELS if CONFIG.attribution.keeps_heatmaps else []
+ANALYSIS_MB = analysis_memory_mb(CONFIG, PLAN.grid)
+TRAINING_GPUS, ATTRIBUTION_GPUS = ask_gpus(CONFIG.training.device), ask_gpus(CONFIG.attribution.device)
+# The Slurm profile names its site file; elsewhere nothing limits what a job may ask for.
+SITE = checked(read_site, os.environ[SITE_VARIABLE]) if SITE_VARIABLE in os.environ else None
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
@@ -60,6 +80,8 @@ SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
 
 # Commands such as mpiexec come from the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+# What envs/*.post-deploy.sh install sealiency from.
+os.environ.setdefault("SEALIENCY_CHECKOUT", str(workflow.basedir))
 
 
 wildcard_constraints:
@@ -90,6 +112,28 @@ def announce_plan():
     # Snakemake knows that it is a dry run only once it asks for jobs.
     if workflow.dryrun:
         atexit.register(print, f"\n{PLAN.describe()}", file=sys.stderr)
+
+
+def ask(memory_mb, minutes, gpus=0):
+    """Return the memory, run time (a number, or a function of wildcards) and GPUs of a job as its resources.
+
+    Each attempt gets more time and memory than the one before, as far as the site's partitions go.
+    """
+
+    def grow(wildcards, attempt):
+        wanted = attempt * memory_mb, attempt * (minutes(wildcards) if callable(minutes) else minutes)
+        return SITE.clip(*wanted, gpus) if SITE else wanted
+
+    return {
+        "mem_mb": lambda wildcards, attempt: grow(wildcards, attempt)[0],
+        "runtime": lambda wildcards, attempt: grow(wildcards, attempt)[1],
+        "gpu": gpus,
+    }
+
+
+def training_settings(wildcards):
+    """Return the settings of one training."""
+    return resolve_training(CONFIG.training, int(wildcards.lead), int(wildcards.seed))
 
 
 def code(rule_name):

@@ -15,8 +15,7 @@ rule evaluate_emulator:
         "../../envs/cpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
     params:
         samples=settings(CONFIG.samples),
         code=code("evaluate_emulator"),

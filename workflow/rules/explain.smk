@@ -14,11 +14,10 @@ rule explain_instance:
     benchmark:
         f"{RUN}/benchmarks/explain_instance/{MODEL}.tsv"
     conda:
-        "../../envs/cpu.yaml"
+        "../../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, ATTRIBUTION_GPUS),
     params:
         samples=settings(CONFIG.samples),
         instance=settings(CONFIG.instance),

@@ -33,6 +33,8 @@ rule fetch_file:
         "../../envs/cpu.yaml"
     resources:
         downloads=1,
+        # A site may add its own copies of the archive.
+        mirrors="",
     params:
         sha256=lambda wildcards: pinned_checksums(wildcards)[wildcards.file],
     message:
@@ -46,6 +48,7 @@ rule fetch_dataset:
         fetched_files,
     log:
         f"{RUN}/logs/fetch_dataset.log",
+    # No benchmark: with one it would run only once, and fail at looking up the sizes of the links that it removes.
     # Last and alone: it takes away what the preparation, if that is asked for as well, reads.
     priority: -100
     localrule: True

@@ -20,8 +20,7 @@ rule plot_forecast:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "filter", "lead"),
@@ -45,8 +44,7 @@ rule plot_methods:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "lead", "baselines"),
@@ -70,8 +68,7 @@ rule plot_instance:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "lead", "method", "baseline"),
@@ -102,8 +99,7 @@ rule plot_group:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         compared=settings(CONFIG.instance.compared),
@@ -134,8 +130,7 @@ rule plot_attribution_maps:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "filter", "lead", "method", "baseline", "samples", "precision"),
@@ -159,8 +154,7 @@ rule plot_ablation:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "lead", "months"),
@@ -191,8 +185,7 @@ rule plot_training:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "lead"),
@@ -215,8 +208,7 @@ rule plot_skill:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "filter"),
@@ -239,8 +231,7 @@ rule plot_skill_maps:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
         caption=caption("data_set", "lead"),

@@ -26,8 +26,7 @@ rule prepare_record:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **ask(2000, 60),
         # Where the work is done changes nothing of the result, so it is no parameter.
         dask_scheduler=CONFIG.run.dask_scheduler or "",
     params:
@@ -53,6 +52,7 @@ rule plan_run:
         f"{RUN}/benchmarks/plan_run.tsv"
     # First and alone: nobody should wait for hours to hear that a pixel does not exist.
     priority: 100
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     threads: workflow.cores or 1

@@ -20,10 +20,11 @@ rule reduce_shards:
         "../../envs/cpu.yaml"
     threads: CONFIG.attribution.ranks
     resources:
+        **ask(1000 * (CONFIG.attribution.ranks + 1), 240),
         mpi="mpiexec",
         tasks=CONFIG.attribution.ranks,
-        mem_mb=1000 * (CONFIG.attribution.ranks + 1),
-        runtime=240,
+        # Slurm counts processors by rank.
+        cpus_per_task=1,
     params:
         folder=lambda w, input: Path(input.shards[0]).parent,
         blocks=BLOCKS,

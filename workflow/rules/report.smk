@@ -7,6 +7,7 @@ STARTED = time.time()
 
 CAPTIONS = sorted(map(str, (Path(workflow.basedir) / "workflow" / "report").glob("*.rst")))
 SKILL_TABLE = f"{RUN}/write_summary/skill.csv"
+USAGE_TABLE = f"{RUN}/write_summary/usage.csv"
 
 
 # The benchmark files of the jobs of this run; those of an earlier configuration are not counted.
@@ -60,8 +61,16 @@ rule write_summary:
             category="1 Skill",
             labels={"lead": "all"},
         ),
+        usage=report(
+            USAGE_TABLE,
+            caption="../report/usage.rst",
+            category="6 Resources",
+            labels={"lead": "all"},
+        ),
     log:
         f"{RUN}/logs/write_summary.log",
+    benchmark:
+        f"{RUN}/benchmarks/write_summary.tsv"
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -84,9 +93,14 @@ rule write_report:
         REPORT,
     log:
         f"{RUN}/logs/write_report.log",
+    benchmark:
+        f"{RUN}/benchmarks/write_report.tsv"
     localrule: True
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        # The environment of a job holds no Snakemake.
+        python=sys.executable,
     params:
         configuration=json.dumps(config),
         snakefile=Path(workflow.basedir) / "Snakefile",

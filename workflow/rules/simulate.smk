@@ -16,8 +16,7 @@ rule simulate_world:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=1500,
-        runtime=30,
+        **ask(1500, 30),
     params:
         synthetic=settings(CONFIG.data.synthetic),
         region=settings(CONFIG.data.region),

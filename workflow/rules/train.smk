@@ -1,6 +1,6 @@
 """One emulator per lead and seed."""
 
-from sealiency.config.emulator import resolve_training
+from sealiency.resources import training_memory_mb, training_minutes
 
 
 rule train_emulator:
@@ -14,14 +14,17 @@ rule train_emulator:
     benchmark:
         f"{RUN}/benchmarks/train_emulator/{MODEL}.tsv"
     conda:
-        "../../envs/cpu.yaml"
+        "../../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **ask(
+            training_memory_mb(CONFIG, PLAN.grid),
+            lambda w: training_minutes(CONFIG, PLAN.grid, training_settings(w).epochs),
+            TRAINING_GPUS,
+        ),
     params:
         network=settings(CONFIG.network),
-        training=lambda w: settings(resolve_training(CONFIG.training, int(w.lead), int(w.seed))),
+        training=lambda w: settings(training_settings(w)),
         samples=settings(CONFIG.samples, "history", "training", "validation"),
         code=code("train_emulator"),
     message:

@@ -12,6 +12,8 @@ def main(job):
     """Link to the verified file, which lies in the archive's folder or on a mirror."""
     # From the configuration, because where a file comes from is no reason to prepare the record again.
     settings = parse_configuration(job.config, "configuration").data.esgf
+    on_site = [folder for folder in job.resources.mirrors.split(":") if folder]
+    settings = settings.model_copy(update={"mirrors": [*on_site, *settings.mirrors]})
     manifest = read_manifest(settings)
     file = manifest.find(job.wildcards.file, job.params.sha256)
     Path(job.output[0]).symlink_to(fetch_file(file, manifest, settings).resolve())

@@ -1,7 +1,6 @@
 """Write Snakemake's report of the run as one self-contained HTML file."""
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def main(job):
     with tempfile.TemporaryDirectory() as folder, write_whole(job.output[0]) as partial:
         configuration = Path(folder) / "configuration.yaml"
         configuration.write_text(yaml.safe_dump(yaml.safe_load(job.params.configuration)), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(job.params.snakefile)]
+        command = [job.resources.python, "-m", "snakemake", "--snakefile", str(job.params.snakefile)]
         command += ["--configfile", str(configuration), "--cores", "1", "--nolock"]
         # The outer run holds the lock, and its jobs are not all recorded as complete yet.
         command += ["--report", str(partial), "--", job.input.summary]

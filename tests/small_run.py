@@ -3,15 +3,19 @@
 import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
 import yaml
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("SEALIENCY_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 YEARS = range(1950, 1970)
 
@@ -46,6 +50,7 @@ class Workflow:
     folder: Path
     settings: dict[str, Any]
     environment: dict[str, str] = field(default_factory=lambda: {**os.environ})
+    options: Sequence[str] = ("--cores", "2")
 
     def command(self, *arguments: str) -> list[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,20 +63,32 @@ class Workflow:
             str(configuration),
             "--directory",
             str(self.folder),
-            "--cores",
-            "2",
+            *self.options,
             *arguments,
         ]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake and return its exit status and everything it said."""
-        return subprocess.run(
-            self.command(*arguments), env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        process = self.start(*arguments, stdout=subprocess.PIPE)
+        said, _ = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
+
+    def start(self, *arguments: str, stdout: Any) -> subprocess.Popen[str]:
+        """Start Snakemake in a session of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def planned(self, **changes: Any) -> set[str]:
         """Return what Snakemake would do after a change of settings, as the messages of its jobs."""
-        changed = Workflow(self.folder, merge(self.settings, changes), self.environment)
+        changed = replace(self, settings=merge(self.settings, changes))
         answer = changed.run("--dry-run")
         assert answer.returncode == 0, answer.stdout
         return set(re.findall(r"^Job \d+: (.*)$", answer.stdout, flags=re.MULTILINE))
@@ -95,3 +112,25 @@ def link_years(sst_files: Path, folder: Path, years: range = YEARS) -> str:
     for year in years:
         (folder / f"sst_{year}.nc").symlink_to(sst_files / f"sst_{year}.nc")
     return str(folder / "sst_*.nc")
+
+
+def gather_years(folder: Path) -> None:
+    """Write yearly files sst_YYYY.nc, one more than the runs use: real ones, or noise where there are none."""
+    for year in (*YEARS, YEARS.stop):
+        real = SHARED_DATA / "cobesst2" / f"cobesst2_sst_{year}.nc"
+        if real.exists():
+            shutil.copy(real, folder / f"sst_{year}.nc")
+        else:
+            _write_synthetic_year(folder / f"sst_{year}.nc", year)
+
+
+def _write_synthetic_year(path: Path, year: int) -> None:
+    rng = np.random.default_rng(year)
+    lat, lon = np.arange(-89.5, 90), np.arange(0.5, 360)
+    values = 15 + rng.normal(size=(12, lat.size, lon.size)).cumsum(axis=0)
+    values[:, :, (lon > 320) & (lon < 326)] = np.nan
+    time = xr.date_range(f"{year}-01-01", periods=12, freq="MS", use_cftime=True)
+    sst = xr.DataArray(values.astype("f4"), dims=("time", "lat", "lon"), coords={"time": time, "lat": lat, "lon": lon})
+    sst["lat"].attrs, sst["lon"].attrs = {"units": "degrees_north"}, {"units": "degrees_east"}
+    sst.attrs = {"units": "degC"}
+    sst.to_dataset(name="sst").to_netcdf(path)
