@@ -6,17 +6,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-fast bench lint document clean
+.PHONY: demo test test-fast test-slurm bench lint document clean
 
 demo: $(READY)
 	$(BIN)/snakemake --configfile config/demo.yaml
 	@echo "The report of the demo is results/demo/report.html"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slurm"
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not workflow and not esgf"
+	$(BIN)/python -m pytest -m "not workflow and not esgf and not slurm"
+
+# Starts a cluster of its own on this machine; installs Slurm if need be, so it wants root on Debian or Ubuntu.
+test-slurm: $(READY)
+	$(BIN)/python -m pytest -m slurm
 
 # On an idle machine; each prints a table and writes a file in results/benchmarks.
 bench: $(READY)
@@ -41,7 +45,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "sealiency needs Python 3.11 to 3.13; name one with make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[mpich,test,lint]'
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[mpich,slurm,test,lint]'
 	touch $@
 
 clean:

@@ -7,7 +7,6 @@ import json
 import logging
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from sealiency.errors import SealiencyError
+from sealiency.site.slurm import SlurmError, call
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "snakemake.json"
@@ -120,10 +120,10 @@ def _cancel_jobs(names: Sequence[str], record: Path) -> None:
         )
     deadline = time.monotonic() + LONGEST_WAIT
     jobs: list[str] = []
-    while found := _call("squeue", "--noheader", "--format=%i", f"--name={','.join(names)}").split():
+    while found := _ask("squeue", "--noheader", "--format=%i", f"--name={','.join(names)}").split():
         if new := [job for job in found if job not in jobs]:
             LOGGER.warning("cancelling %d Slurm job(s) that a killed Snakemake left: %s", len(new), " ".join(new))
-            _call("scancel", *new)
+            _ask("scancel", *new)
             jobs += new
         if time.monotonic() > deadline:
             raise SealiencyError(
@@ -132,14 +132,13 @@ def _cancel_jobs(names: Sequence[str], record: Path) -> None:
         time.sleep(1)
 
 
-def _call(*command: str) -> str:
-    answer = subprocess.run(command, capture_output=True, text=True)
-    if answer.returncode:
+def _ask(*command: str) -> str:
+    try:
+        return call(*command)
+    except SlurmError as error:
         raise SealiencyError(
-            f"{command[0]} does not answer ({answer.stderr.strip()}), so jobs that a killed Snakemake left cannot be "
-            "cancelled; start again when Slurm answers"
-        )
-    return answer.stdout
+            f"{error}, so jobs that a killed Snakemake left cannot be cancelled; start again when Slurm answers"
+        ) from None
 
 
 def _read(folder: Path) -> Master | None:

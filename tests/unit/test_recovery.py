@@ -124,7 +124,7 @@ def test_a_run_without_slurm_asks_nothing_of_it(run, monkeypatch):
 @pytest.mark.parametrize(
     ("squeue", "said"),
     [
-        ("echo no controller >&2; exit 1", "squeue does not answer .no controller.*start again"),
+        ("echo no controller >&2; exit 1", "squeue .*says: no controller, so jobs.*start again"),
         (None, "no squeue here"),
     ],
 )

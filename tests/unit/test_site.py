@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import yaml
 from sealiency.errors import SealiencyError
 from sealiency.site.jobs import LATENCY_WAIT
 from sealiency.site.settings import Partition, Site, find_site, parse_minutes, read_site
+from sealiency.site.slurm import wait_for_slurm
 
 PROFILE = Path(__file__).parents[2] / "profiles/slurm"
 MINIMAL = {"partitions": {"cpu": {}}, "mpi": "srun --mpi=pmi2"}
@@ -143,7 +145,7 @@ def test_texts_reach_slurm_as_they_are(account, tmp_path, monkeypatch):
     site = write(tmp_path / "site.yaml", account=account, mpi="srun --mpi=pmix -l", mirrors=["/a b", "/c"])
     monkeypatch.setenv("SEALIENCY_SITE", str(site))
     profile = read_profile()
-    assert [evaluate(entry) for entry in profile["default-resources"]] == [account]
+    assert [evaluate(entry) for entry in profile["default-resources"]] == [1, account]
     resources = {entry.split("=")[0]: evaluate(entry.split(":", 1)[1]) for entry in profile["set-resources"]}
     assert resources["reduce_shards:mpi"] == "srun --mpi=pmix -l"
     assert resources["fetch_file:mirrors"] == "/a b:/c"
@@ -192,3 +194,51 @@ def test_snakemake_takes_every_option_and_a_missing_site_file_ends_it_with_one_m
     planned = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr
     assert "slurm_account=1e5" in planned.stdout + planned.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        # What some partition takes stays as it is.
+        ((8000, 100, 0), (8000, 100)),
+        ((900_000, 1000, 0), (900_000, 1000)),
+        ((8000, 9000, 0), (8000, 9000)),
+        # Long and large at once: the partition that comes closer gives both limits.
+        ((900_000, 2000, 0), (900_000, 1440)),
+        ((120_000, 9000, 0), (100_000, 9000)),
+        ((2_000_000, 20, 0), (1_000_000, 20)),
+        # Jobs with GPUs go to their partitions alone.
+        ((80_000, 1000, 1), (64_000, 600)),
+    ],
+)
+def test_no_job_asks_for_more_than_a_partition_gives(asked, given):
+    partitions = {
+        "long": {"max_runtime": 10_080, "max_mem_mb": 100_000},
+        "large": {"max_runtime": "1d", "max_mem_mb": 1_000_000},
+        "gpu": {"max_runtime": 600, "max_mem_mb": 64_000, "max_gpu": 4},
+    }
+    assert Site.model_validate(MINIMAL | {"partitions": partitions}).clip(*asked) == given
+
+
+def test_without_limits_or_gpu_partitions_a_job_gets_what_it_asks_for():
+    assert Site.model_validate(MINIMAL).clip(10**7, 10**6, 1) == (10**7, 10**6)
+
+
+def test_a_retry_waits_until_slurm_answers(tmp_path, monkeypatch, caplog):
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    # The controller is back at the third question.
+    ping = f"echo x >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -ge 3 ] || {{ echo down >&2; exit 1; }}"
+    for name, text in (("scontrol", ping), ("sacctmgr", "true")):
+        (commands / name).write_text(f"#!/bin/sh\n{text}\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setattr("sealiency.site.slurm.SECONDS_BETWEEN_QUESTIONS", 0.01)
+    wait_for_slurm()
+    assert (tmp_path / "asked").read_text() == "x\n" * 3
+    assert [record.message for record in caplog.records] == ["waiting for Slurm: `scontrol ping` says: down"]
+
+
+def test_nobody_waits_for_slurm_where_there_is_none(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    wait_for_slurm()

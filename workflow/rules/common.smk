@@ -19,6 +19,7 @@ from sealiency.recovery import release_locks, take_over
 from sealiency.resources import ANALYSIS_MINUTES, analysis_memory_mb, ask_gpus
 from sealiency.site.settings import VARIABLE as SITE_VARIABLE
 from sealiency.site.settings import read_site
+from sealiency.site.slurm import wait_for_slurm
 
 # Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
 gc.disable()
@@ -121,6 +122,9 @@ def ask(memory_mb, minutes, gpus=0):
     """
 
     def grow(wildcards, attempt):
+        if attempt > 1 and SITE and workflow.is_main_process:
+            # While Slurm is down a submission fails within a second; a job must not use up its tries on that.
+            wait_for_slurm()
         wanted = attempt * memory_mb, attempt * (minutes(wildcards) if callable(minutes) else minutes)
         return SITE.clip(*wanted, gpus) if SITE else wanted
 

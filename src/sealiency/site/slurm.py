@@ -1,13 +1,18 @@
 """Asking Slurm, and saying what was found."""
 
+import logging
 import re
+import shutil
 import subprocess
+import time
 from typing import Literal, NamedTuple
 
 from sealiency.errors import SealiencyError
 
+LOGGER = logging.getLogger(__name__)
 # A controller that is busy answers late; one that is gone, never.
 TIMEOUT = 60
+SECONDS_BETWEEN_QUESTIONS = 5
 
 
 class Finding(NamedTuple):
@@ -54,6 +59,23 @@ def call(*words: str, script: str | None = None) -> str:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise SlurmError(f"`{' '.join(words)}` says: {' '.join(said[-3:]) or f'exit status {done.returncode}'}")
     return done.stdout
+
+
+def wait_for_slurm() -> None:
+    """Return when the controller and the accounting answer: at once unless they are down, or there is no Slurm here."""
+    waiting = False
+    while shutil.which("scontrol"):
+        try:
+            # What the plugin needs for a submission: it looks the account up each time.
+            call("scontrol", "ping")
+            call("sacctmgr", "--noheader", "list", "cluster")
+        except SlurmError as error:
+            if not waiting:
+                LOGGER.warning("waiting for Slurm: %s", error)
+            waiting = True
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
+        else:
+            return
 
 
 def parse_records(text: str) -> list[dict[str, str]]:
