@@ -13,7 +13,7 @@ demo: $(READY)
 	@echo "The report of the demo is results/demo/report.html"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slurm"
+	$(BIN)/python -m pytest
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not workflow and not esgf and not slurm"

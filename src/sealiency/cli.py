@@ -93,7 +93,7 @@ def _calibrate(file: Path, output: Path) -> int:
 
 def _check_site(config: Path | None, minutes: float) -> int:
     # However it ends, its jobs and files must not stay.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     failed = 0
     findings = check_site(config, minutes, lambda line: print(line, file=sys.stderr, flush=True))
     try:
@@ -105,7 +105,8 @@ def _check_site(config: Path | None, minutes: float) -> int:
         print("interrupted; its jobs are cancelled and its files removed", file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 1 if failed else 0
 
 

@@ -23,6 +23,9 @@ OPERATIONS = 6
 MARGIN = 3
 LEAST_RUNTIME = 15
 ANALYSIS_MINUTES = 60
+REDUCTION_MINUTES = 60
+# Of training and evaluation.
+TRAINING_THREADS = 8
 
 
 def ask_gpus(device: str) -> int:
@@ -43,6 +46,11 @@ def analysis_memory_mb(configuration: Configuration, grid: Grid) -> int:
     return 2 * LIBRARIES_MB + RECORD_COPIES * estimate_record_mb(configuration, grid)
 
 
+def reduction_memory_mb(ranks: int) -> int:
+    """Return the memory, MB, of all ranks of the reduction."""
+    return 1000 * (ranks + 1)
+
+
 def training_memory_mb(configuration: Configuration, grid: Grid) -> int:
     """Return the memory, MB, of the training of one emulator; on a GPU the activations lie elsewhere, but not with `auto` and none there."""
     layers = list_layers(configuration.network, configuration.samples.history, grid.rows, grid.columns)
@@ -51,10 +59,10 @@ def training_memory_mb(configuration: Configuration, grid: Grid) -> int:
     return analysis_memory_mb(configuration, grid) + math.ceil(ACTIVATION_COPIES * batch / 1e6)
 
 
-def training_minutes(configuration: Configuration, grid: Grid, epochs: int) -> int:
-    """Return the run time, minutes, of the training of one emulator through all of its epochs."""
+def training_minutes(configuration: Configuration, grid: Grid, epochs: int, gpus: int) -> int:
+    """Return the run time, minutes, of the training of one emulator through all of its epochs, with a GPU or without."""
     samples = configuration.samples
     passes = epochs * (samples.training + samples.validation / 3)
     operations = OPERATIONS * count_multiplications(configuration.network, samples.history, grid.rows, grid.columns)
-    speed = TRAINING_SPEEDS["gpu" if ask_gpus(configuration.training.device) else "cpu"]
+    speed = TRAINING_SPEEDS["gpu" if gpus else "cpu"]
     return LEAST_RUNTIME + math.ceil(MARGIN * passes * operations / speed / 60)

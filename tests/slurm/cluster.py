@@ -7,6 +7,7 @@ Every daemon is started and ended by its process id; a start first ends what an 
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -16,10 +17,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 FOLDER = Path("/tmp/sealiency-slurm")
 # Job steps drop SLURM_CONF from the environment of the srun within them, so the files are found here as well.
 SYSTEM = Path("/etc/slurm")
+MARK = "SEALIENCY_TEST_CLUSTER"
 PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server-core", "mariadb-client-core")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "slurmdbd", "mariadbd", "mariadb-install-db")
 CPU_NODES, GPU_NODES = ("c1",), ("g1", "g2")
@@ -97,15 +100,22 @@ class Cluster:
 
     folder: Path = FOLDER
     ports: dict[str, int] = field(default_factory=dict)
+    held: IO[str] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of whoever uses the cluster."""
-        return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        """The environment of whoever uses the cluster, by which they are found again."""
+        return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf"), MARK: str(self.folder)}
 
     def start(self) -> None:
         """Start everything, from nothing, and return when a job could be submitted."""
         install()
+        # Held until this process ends: nobody starts a second one over a cluster in use.
+        self.held = open(f"{self.folder}.lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ClusterError(f"{self.folder} is in use by another process") from None
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -163,28 +173,34 @@ class Cluster:
         """End every daemon of this folder, the jobs of its nodes, and whoever still uses it."""
         for name in (*CPU_NODES, *GPU_NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"):
             self.kill(name)
-        kill_processes(f"SLURM_CONF={self.folder / 'slurm.conf'}")
+        kill_processes(find_processes(f"{MARK}={self.folder}"))
         for path in SYSTEM.glob("*"):
             if path.is_symlink() and self.folder in Path(os.readlink(path)).parents:
                 path.unlink()
 
-    def kill(self, name: str, number: int = signal.SIGTERM) -> None:
-        """End one daemon and, for a node, everything that runs on it."""
-        if name in (*CPU_NODES, *GPU_NODES):
-            # A node that is lost takes its jobs along; nobody waits for them.
-            kill_processes(f"SLURMD_NODENAME={name}", f"SLURM_CONF={self.folder / 'slurm.conf'}")
+    def kill(self, name: str) -> None:
+        """End one daemon and, for a node, everything that runs on it, as if it lost power."""
         path = self.folder / f"{name}.process"
-        if not path.exists():
-            return
-        pid, program = path.read_text().split()
-        if read_program(int(pid)) == program:
-            os.kill(int(pid), number)
+        if name in (*CPU_NODES, *GPU_NODES):
+            # Nobody may be left to tell that a job ended: first the daemon, then those that watch its jobs, then these.
+            if path.exists():
+                self._end(path, signal.SIGKILL)
+            kill_processes(find_writers("slurmstepd", self.folder / f"{name}.log"))
+            kill_processes(find_processes(f"SLURMD_NODENAME={name}", f"{MARK}={self.folder}"))
+        elif path.exists():
+            self._end(path, signal.SIGTERM)
+
+    def _end(self, path: Path, number: int) -> None:
+        process, program = path.read_text().split()
+        pid = int(process)
+        if read_program(pid) == program:
+            os.kill(pid, number)
             deadline = time.monotonic() + 20
-            while read_program(int(pid)) == program:
+            while read_program(pid) == program:
                 with contextlib.suppress(ChildProcessError):
-                    os.waitpid(int(pid), os.WNOHANG)
+                    os.waitpid(pid, os.WNOHANG)
                 if time.monotonic() > deadline:
-                    os.kill(int(pid), signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
                 time.sleep(0.05)
         path.unlink()
 
@@ -323,9 +339,20 @@ def find_processes(*variables: str) -> list[int]:
     return found
 
 
-def kill_processes(*variables: str) -> None:
-    """End the processes that have variables in their environment."""
-    for pid in find_processes(*variables):
+def find_writers(program: str, file: Path) -> list[int]:
+    """Return the processes of a program that have a file open; slurmstepd hides its environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if read_program(int(folder.name)) == program:
+                opened = [os.readlink(link) for link in (folder / "fd").iterdir()]
+                found += [int(folder.name)] if str(file) in opened else []
+    return found
+
+
+def kill_processes(pids: list[int]) -> None:
+    """End processes at once."""
+    for pid in pids:
         if pid != os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -22,9 +22,11 @@ LEAD = 6
 def cluster() -> Iterator[Cluster]:
     """Return a cluster that has just been started; it is stopped at the end."""
     cluster = Cluster(FOLDER)
-    cluster.start()
-    yield cluster
-    cluster.stop()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,40 +10,51 @@ from pathlib import Path
 import pytest
 
 from sealiency.errors import SealiencyError
-from sealiency.recovery import RECORD, Master, release_locks, take_over
+from sealiency.recovery import Presence
 
+RUN = "results/mine"
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sealiency.recovery import Presence
+presence = Presence(Path(sys.argv[1]), sys.argv[2])
+if sys.argv[3]:
+    presence.take_over(sys.argv[3])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 # Stand-ins for Slurm's commands: the queue is a file of job ids, and every call is written down.
 SQUEUE = "cat {folder}/queue; echo squeue $@ >> {folder}/calls"
 SCANCEL = "echo scancel $@ >> {folder}/calls; {after}"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    (tmp_path / "run").mkdir()
-    return tmp_path / "run"
-
-
-@pytest.fixture
-def locks(tmp_path: Path, run: Path) -> Path:
-    folder = tmp_path / "locks"
-    folder.mkdir()
-    (folder / "0.input.lock").write_text(f"/data/sst.nc\n{run}/prepare_record/prepared.nc\n")
-    (folder / "0.output.lock").write_text(f"{run}/report.html\n")
-    (folder / "1.output.lock").write_text(f"{run}-other/report.html\n")
+def folder(tmp_path: Path) -> Path:
+    """Return Snakemake's folder, with the locks of two runs."""
+    folder = tmp_path / ".snakemake"
+    (folder / "locks").mkdir(parents=True)
+    (folder / "locks" / "0.input.lock").write_text(f"/data/sst.nc\n{RUN}/prepare_record/prepared.nc\n")
+    (folder / "locks" / "0.output.lock").write_text(f"{RUN}/report.html\n")
+    (folder / "locks" / "1.output.lock").write_text(f"{RUN}-other/report.html\n/scratch/{RUN}/report.html\n")
     return folder
 
 
-def write_record(run: Path, **changes) -> None:
-    current = Master.current()
-    known = {"host": current.host, "process": current.process, "started": current.started, "slurm_runs": []}
-    (run / RECORD).write_text(json.dumps(known | changes))
+@pytest.fixture
+def start(folder: Path):
+    """Return a function that starts on a run as Snakemake does, in this process."""
+    started = []
+
+    def start(run: str = RUN) -> Presence:
+        started.append(Presence(folder, run))
+        return started[-1]
+
+    yield start
+    for presence in started:
+        presence.leave()
 
 
-def end_process() -> int:
-    """Return the id of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def kill_one(folder: Path, slurm_run: str = "", run: str = RUN) -> None:
+    """Let a process start on a run and be killed."""
+    subprocess.run([sys.executable, "-c", KILLED, str(folder), run, slurm_run], check=False)
 
 
 def stand_in(monkeypatch, tmp_path: Path, squeue: str = SQUEUE, after: str = "> {folder}/queue") -> None:
@@ -56,93 +66,95 @@ def stand_in(monkeypatch, tmp_path: Path, squeue: str = SQUEUE, after: str = "> 
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
 
 
-def names(locks: Path) -> list[str]:
-    return sorted(path.name for path in locks.iterdir())
+def count_locks(folder: Path) -> int:
+    return len(list((folder / "locks").iterdir()))
 
 
-def test_locks_of_a_dead_snakemake_are_removed_and_those_of_other_runs_stay(run, locks):
-    write_record(run, process=end_process())
-    release_locks(run, locks)
-    assert names(locks) == ["1.output.lock"]
+def test_locks_of_a_killed_snakemake_are_removed_and_those_of_other_runs_stay(folder, start):
+    kill_one(folder)
+    start().release_locks()
+    assert [path.name for path in (folder / "locks").iterdir()] == ["1.output.lock"]
 
 
-def test_a_number_that_another_process_got_since_counts_as_dead(run, locks):
-    write_record(run, started=Master.current().started - 60)
-    release_locks(run, locks)
-    assert names(locks) == ["1.output.lock"]
+def test_locks_of_a_living_snakemake_stay(folder, start):
+    kill_one(folder)
+    start()
+    start().release_locks()
+    assert count_locks(folder) == 3
 
 
-def test_locks_of_a_living_snakemake_stay(run, locks):
-    write_record(run)
-    release_locks(run, locks)
-    assert len(names(locks)) == 3
+def test_locks_without_a_killed_snakemake_stay(folder, start):
+    start("results/other").release_locks()
+    start().leave()
+    kill_one(folder, run="results/other")
+    start().release_locks()
+    assert count_locks(folder) == 3
 
 
-def test_locks_of_another_machine_stay_and_are_named(run, locks, caplog):
-    write_record(run, host="login9", process=12)
+def test_locks_of_another_machine_stay_and_are_named(folder, start, caplog):
+    kill_one(folder)
+    presence = start()
+    (presence.marks / "login9.12.7.json").write_text(json.dumps({"slurm_run": "a-1"}))
     with caplog.at_level(logging.WARNING):
-        release_locks(run, locks)
-    assert len(names(locks)) == 3
-    assert "login9, process 12" in caplog.text
-    assert "--unlock" in caplog.text
+        presence.release_locks()
+    assert count_locks(folder) == 3
+    for words in ("login9, process 12", "scancel --name=a-1", "--unlock"):
+        assert words in caplog.text
 
 
-def test_nothing_happens_without_a_record_or_locks(run, locks, tmp_path):
-    release_locks(run, locks)
-    assert len(names(locks)) == 3
-    write_record(run, process=end_process())
-    release_locks(run, tmp_path / "none")
-
-
-def test_a_damaged_record_is_named(run, locks):
-    (run / RECORD).write_text('{"host": 1')
-    with pytest.raises(SealiencyError, match=f"{RECORD}: not a record.*delete it"):
-        release_locks(run, locks)
-
-
-def test_jobs_of_killed_snakemakes_are_cancelled_and_forgotten(run, monkeypatch, tmp_path):
-    write_record(run, slurm_runs=["a-1", "a-2"])
+def test_jobs_of_killed_snakemakes_are_cancelled_and_forgotten(folder, start, monkeypatch, tmp_path):
+    kill_one(folder, "a-1")
+    # The second was killed before it had cancelled the jobs of the first.
+    kill_one(folder)
     (tmp_path / "queue").write_text("7\n8\n")
     stand_in(monkeypatch, tmp_path)
-    take_over(run, "a-3")
+    presence = start()
+    presence.take_over("a-3")
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls[0].endswith("--name=a-1,a-2")
-    assert calls[1] == "scancel 7 8"
-    assert len(calls) == 3
-    master = Master(**json.loads((run / RECORD).read_text()))
-    assert (master.host, master.process, master.slurm_runs) == (socket.gethostname(), os.getpid(), ["a-3"])
-    assert master.is_alive()
+    assert calls == [f"squeue --noheader --format=%i {'--name=a-1'}", "scancel --name=a-1", calls[0]]
+    assert list(presence.marks.iterdir()) == [presence.path]
+    assert json.loads(presence.path.read_text()) == {"slurm_run": "a-3"}
+    presence.leave()
+    assert not list(presence.marks.iterdir())
 
 
-def test_a_run_without_slurm_asks_nothing_of_it(run, monkeypatch):
+def test_jobs_of_a_living_snakemake_are_left_alone(folder, start, monkeypatch, tmp_path):
+    stand_in(monkeypatch, tmp_path)
+    (tmp_path / "queue").write_text("7\n")
+    first = start()
+    first.take_over("a-1")
+    start().take_over("a-2")
+    assert not (tmp_path / "calls").exists()
+    assert first.path.exists()
+
+
+def test_a_run_without_slurm_asks_nothing_of_it(folder, start, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    take_over(run, None)
-    take_over(run, None)
-    assert json.loads((run / RECORD).read_text())["slurm_runs"] == []
+    kill_one(folder)
+    start().take_over(None)
 
 
 @pytest.mark.parametrize(
     ("squeue", "said"),
-    [
-        ("echo no controller >&2; exit 1", "squeue .*says: no controller, so jobs.*start again"),
-        (None, "no squeue here"),
-    ],
+    [("echo no controller >&2; exit 1", "says: no controller, so jobs.*start again"), (None, "no squeue here")],
 )
-def test_jobs_that_cannot_be_looked_for_stay_on_record(run, monkeypatch, tmp_path, squeue, said):
-    write_record(run, slurm_runs=["a-1"])
+def test_jobs_that_cannot_be_looked_for_stay_on_record(folder, start, monkeypatch, tmp_path, squeue, said):
+    kill_one(folder, "a-1")
     if squeue:
         stand_in(monkeypatch, tmp_path, squeue)
     else:
         monkeypatch.setenv("PATH", "/nowhere")
+    presence = start()
     with pytest.raises(SealiencyError, match=said):
-        take_over(run, "a-2")
-    assert json.loads((run / RECORD).read_text())["slurm_runs"] == ["a-1", "a-2"]
+        presence.take_over("a-2")
+    (killed,) = presence.find_others()
+    assert (killed.state, killed.read_slurm_run()) == ("dead", "a-1")
 
 
-def test_jobs_that_do_not_end_are_named(run, monkeypatch, tmp_path):
-    write_record(run, slurm_runs=["a-1"])
+def test_jobs_that_do_not_end_are_named(folder, start, monkeypatch, tmp_path):
+    kill_one(folder, "a-1")
     (tmp_path / "queue").write_text("7\n")
     stand_in(monkeypatch, tmp_path, after="true")
     monkeypatch.setattr("sealiency.recovery.LONGEST_WAIT", 0)
-    with pytest.raises(SealiencyError, match="Slurm jobs 7 of an earlier Snakemake do not end"):
-        take_over(run, None)
+    with pytest.raises(SealiencyError, match="Slurm jobs 7 of a Snakemake that was killed do not end"):
+        start().take_over(None)

@@ -224,21 +224,29 @@ def test_without_limits_or_gpu_partitions_a_job_gets_what_it_asks_for():
     assert Site.model_validate(MINIMAL).clip(10**7, 10**6, 1) == (10**7, 10**6)
 
 
-def test_a_retry_waits_until_slurm_answers(tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def controller(tmp_path, monkeypatch):
+    """Return a file with one line for each question; the controller is back at the third."""
     commands = tmp_path / "commands"
     commands.mkdir()
-    # The controller is back at the third question.
     ping = f"echo x >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -ge 3 ] || {{ echo down >&2; exit 1; }}"
     for name, text in (("scontrol", ping), ("sacctmgr", "true")):
         (commands / name).write_text(f"#!/bin/sh\n{text}\n")
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     monkeypatch.setattr("sealiency.site.slurm.SECONDS_BETWEEN_QUESTIONS", 0.01)
-    wait_for_slurm()
-    assert (tmp_path / "asked").read_text() == "x\n" * 3
+    monkeypatch.setattr("sealiency.site.slurm._answered", [])
+    return tmp_path / "asked"
+
+
+def test_a_retry_waits_until_slurm_answers_and_a_thousand_ask_once(controller, caplog):
+    for _ in range(1000):
+        wait_for_slurm()
+    assert controller.read_text() == "x\n" * 3
     assert [record.message for record in caplog.records] == ["waiting for Slurm: `scontrol ping` says: down"]
 
 
-def test_nobody_waits_for_slurm_where_there_is_none(monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_nobody_waits_for_ever(controller, monkeypatch):
+    monkeypatch.setattr("sealiency.site.slurm.LONGEST_OUTAGE", 0)
     wait_for_slurm()
+    assert not controller.exists()

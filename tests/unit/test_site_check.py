@@ -264,16 +264,29 @@ def test_what_the_plan_needs_is_held_against_disk_and_partitions(slurm):
     site = read_context(None).site
     context = Context(Path("site.yaml"), site, Path().absolute(), configuration)
     assert [finding.status for finding in check_space(context)] == ["ok"]
-    assert [finding.status for finding in check_requests(context)] == ["ok", "ok", "ok"]
+    assert [finding.status for finding in check_requests(context)] == ["ok"] * 4
     cpu = site.partitions["cpu"]
 
     def check(**limits) -> list[str]:
         small = site.model_copy(update={"partitions": {"cpu": cpu.model_copy(update=limits)}})
         return [finding.status for finding in check_requests(Context(Path("site.yaml"), small, Path(), configuration))]
 
-    # Memory is wanted at once; time may come in pieces.
-    assert check(max_mem_mb=4000.0) == ["fails", "fails", "ok"]
-    assert check(max_runtime=14) == ["warning", "ok", "warning"]
+    # By training, attribution, evaluation and reduction. Memory is wanted at once; time may come in pieces.
+    assert check(max_mem_mb=4000.0) == ["fails", "fails", "ok", "ok"]
+    assert check(max_runtime=14) == ["warning", "ok", "warning", "warning"]
+    assert check(max_runtime=9000, max_threads=4) == ["fails", "ok", "fails", "ok"]
+    assert check(max_runtime=9000, supports_mpi=False) == ["ok", "ok", "ok", "fails"]
+
+
+def test_what_only_another_type_of_gpu_gives_is_not_promised(slurm):
+    configuration = parse_configuration({}, "test")
+    site = read_context(None).site
+    gpu = site.partitions["gpu"].model_copy(update={"max_mem_mb": 100.0})
+    other = gpu.model_copy(update={"max_mem_mb": 1e6, "available_gpu_models": ["v100"]})
+    partitions = {"cpu": site.partitions["cpu"], "gpu": gpu, "other": other}
+    typed = site.model_copy(update={"partitions": partitions, "gpu_model": "a100"})
+    found = check_requests(Context(Path("site.yaml"), typed, Path(), configuration))
+    assert [finding.status for finding in found][:2] == ["fails", "fails"]
 
 
 def test_every_check_gives_a_line(slurm, tmp_path):
@@ -282,5 +295,5 @@ def test_every_check_gives_a_line(slurm, tmp_path):
     names = [finding.name for finding in check_site(config, 1, lambda line: None)]
     assert names == [
         *("site", "commands", "controller", "accounting", "account", "partition cpu", "partition gpu"),
-        *("gpu", "software", "mpi", "folder", "recorded", "space", "requests", "requests", "requests"),
+        *("gpu", "software", "mpi", "folder", "recorded", "space", *["requests"] * 4),
     ]

@@ -15,7 +15,7 @@ rule ablate_region:
         f"{RUN}/benchmarks/ablate_region/{MODEL}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 8
+    threads: TRAINING_THREADS
     resources:
         **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
     params:

@@ -15,8 +15,8 @@ from sealiency.config.emulator import resolve_training
 from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.provenance import hash_code
-from sealiency.recovery import release_locks, take_over
-from sealiency.resources import ANALYSIS_MINUTES, analysis_memory_mb, ask_gpus
+from sealiency.recovery import Presence
+from sealiency.resources import ANALYSIS_MINUTES, TRAINING_THREADS, analysis_memory_mb, ask_gpus
 from sealiency.site.settings import VARIABLE as SITE_VARIABLE
 from sealiency.site.settings import read_site
 from sealiency.site.slurm import wait_for_slurm
@@ -28,7 +28,7 @@ gc.disable()
 onstart:
     gc.enable()
     # The executor of Slurm gives all of its jobs one name.
-    checked(take_over, Path(RUN), getattr(workflow.scheduler._executor, "run_uuid", None))
+    checked(PRESENCE.take_over, getattr(workflow.scheduler._executor, "run_uuid", None))
 
 
 onerror:
@@ -63,14 +63,17 @@ CONFIG = CONFIG.model_copy(update={"attribution": PLAN.attribution})
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]
 if workflow.is_main_process and not workflow.dryrun:
-    checked(release_locks, Path(RUN), Path(".snakemake/locks"))
+    PRESENCE = Presence(Path(".snakemake"), RUN)
+    PRESENCE.release_locks()
 # Pixels that figure 4 shows: those listed, or of all the one on which methods are compared; none without heatmaps.
 GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
 GROUP_PIXELS = GROUP_PIXELS if CONFIG.attribution.keeps_heatmaps else []
 ANALYSIS_MB = analysis_memory_mb(CONFIG, PLAN.grid)
-TRAINING_GPUS, ATTRIBUTION_GPUS = ask_gpus(CONFIG.training.device), ask_gpus(CONFIG.attribution.device)
 # The Slurm profile names its site file; elsewhere nothing limits what a job may ask for.
 SITE = checked(read_site, os.environ[SITE_VARIABLE]) if SITE_VARIABLE in os.environ else None
+HAS_GPUS = not SITE or bool(SITE.gpu_partitions)
+TRAINING_GPUS = ask_gpus(CONFIG.training.device) if HAS_GPUS else 0
+ATTRIBUTION_GPUS = ask_gpus(CONFIG.attribution.device) if HAS_GPUS else 0
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
@@ -121,16 +124,16 @@ def ask(memory_mb, minutes, gpus=0):
     Each attempt gets more time and memory than the one before, as far as the site's partitions go.
     """
 
-    def grow(wildcards, attempt):
-        if attempt > 1 and SITE and workflow.is_main_process:
+    def grow(wildcards, attempt, threads):
+        if attempt > 1 and workflow.is_main_process and not workflow.local_exec:
             # While Slurm is down a submission fails within a second; a job must not use up its tries on that.
             wait_for_slurm()
         wanted = attempt * memory_mb, attempt * (minutes(wildcards) if callable(minutes) else minutes)
-        return SITE.clip(*wanted, gpus) if SITE else wanted
+        return SITE.clip(*wanted, gpus, threads) if SITE else wanted
 
     return {
-        "mem_mb": lambda wildcards, attempt: grow(wildcards, attempt)[0],
-        "runtime": lambda wildcards, attempt: grow(wildcards, attempt)[1],
+        "mem_mb": lambda wildcards, attempt, threads: grow(wildcards, attempt, threads)[0],
+        "runtime": lambda wildcards, attempt, threads: grow(wildcards, attempt, threads)[1],
         "gpu": gpus,
     }
 

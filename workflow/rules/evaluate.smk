@@ -13,7 +13,7 @@ rule evaluate_emulator:
         f"{RUN}/benchmarks/evaluate_emulator/{MODEL}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 8
+    threads: TRAINING_THREADS
     resources:
         **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
     params:

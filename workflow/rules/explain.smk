@@ -15,7 +15,7 @@ rule explain_instance:
         f"{RUN}/benchmarks/explain_instance/{MODEL}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 8
+    threads: TRAINING_THREADS
     resources:
         **ask(ANALYSIS_MB, ANALYSIS_MINUTES, ATTRIBUTION_GPUS),
     params:

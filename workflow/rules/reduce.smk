@@ -2,6 +2,8 @@
 
 import json
 
+from sealiency.resources import REDUCTION_MINUTES, reduction_memory_mb
+
 ATTRIBUTIONS = f"{RUN}/reduce_shards/{MODEL}/{CONFIG.attribution.method}/attributions.nc"
 
 
@@ -20,7 +22,7 @@ rule reduce_shards:
         "../../envs/cpu.yaml"
     threads: CONFIG.attribution.ranks
     resources:
-        **ask(1000 * (CONFIG.attribution.ranks + 1), 240),
+        **ask(reduction_memory_mb(CONFIG.attribution.ranks), REDUCTION_MINUTES),
         mpi="mpiexec",
         tasks=CONFIG.attribution.ranks,
         # Slurm counts processors by rank.

@@ -15,11 +15,11 @@ rule train_emulator:
         f"{RUN}/benchmarks/train_emulator/{MODEL}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 8
+    threads: TRAINING_THREADS
     resources:
         **ask(
             training_memory_mb(CONFIG, PLAN.grid),
-            lambda w: training_minutes(CONFIG, PLAN.grid, training_settings(w).epochs),
+            lambda w: training_minutes(CONFIG, PLAN.grid, training_settings(w).epochs, TRAINING_GPUS),
             TRAINING_GPUS,
         ),
     params:

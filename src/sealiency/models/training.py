@@ -233,6 +233,8 @@ class _TrainingState:
         self.settings = settings
         self.signals = signals
         self.device = choose_device(settings.device)
+        # Or a GPU may take another order of sums each time.
+        torch.backends.cudnn.deterministic = True
         self.precision = choose_precision(settings.precision, self.device)
         torch.manual_seed(settings.seed)
         self.order = torch.Generator().manual_seed(settings.seed)

@@ -11,17 +11,27 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from sealiency.attribution.planning import plan_shards
+from sealiency.attribution.speed import THREADS
 from sealiency.config.emulator import resolve_training
 from sealiency.config.run import read_configuration
 from sealiency.naming import expand_path
-from sealiency.resources import ANALYSIS_MINUTES, analysis_memory_mb, ask_gpus, training_memory_mb, training_minutes
+from sealiency.resources import (
+    ANALYSIS_MINUTES,
+    REDUCTION_MINUTES,
+    TRAINING_THREADS,
+    analysis_memory_mb,
+    ask_gpus,
+    reduction_memory_mb,
+    training_memory_mb,
+    training_minutes,
+)
 from sealiency.site.jobs import Context, check_jobs
 from sealiency.site.settings import Partition, find_site, parse_minutes, read_site
 from sealiency.site.slurm import Finding, SlurmError, call, count_gpus, parse_records
 from sealiency.site.slurm import read_configuration as read_slurm
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "srun", "sinfo", "scontrol", "sacctmgr")
-SUPPORT = "ask the support of the machine"
+SUPPORT = "ask the support of the machine for Slurm's accounting (slurmdbd)"
 
 Check = Callable[[Context], Iterator[Finding]]
 
@@ -101,7 +111,7 @@ def check_accounting(context: Context) -> Iterator[Finding]:
             "fails",
             "accounting",
             f"AccountingStorageType = {storage}: nothing says how jobs end, and Snakemake would wait for ever",
-            "set slurm-status-command: squeue in profiles/slurm/config.yaml, or " + SUPPORT,
+            SUPPORT,
         )
         return
     call("sacct", "--allocations", "--noheader")
@@ -247,34 +257,40 @@ def check_requests(context: Context) -> Iterator[Finding]:
     configuration, site = context.configuration, context.site
     assert configuration is not None
     plan = plan_shards(configuration)
-    epochs = [resolve_training(configuration.training, lead, 0).epochs for lead in plan.leads]
-    longest = max(training_minutes(configuration, plan.grid, most) for most in epochs)
-    memory = training_memory_mb(configuration, plan.grid)
-    kinds = (
-        ("training", memory, longest, ask_gpus(configuration.training.device), "training.batch_size or epochs"),
-        (
-            "attribution",
-            plan.memory_mb,
-            plan.runtime,
-            ask_gpus(configuration.attribution.device),
-            "attribution.job_minutes or memory_gb",
+    has_gpus = bool(site.gpu_partitions)
+    on_gpu = {
+        "training": ask_gpus(configuration.training.device) * has_gpus,
+        "attribution": ask_gpus(configuration.attribution.device) * has_gpus,
+    }
+    epochs = max(resolve_training(configuration.training, lead, 0).epochs for lead in plan.leads)
+    ranks = configuration.attribution.ranks
+    # Memory in MB, minutes, threads.
+    asked = {
+        "training": (
+            training_memory_mb(configuration, plan.grid),
+            training_minutes(configuration, plan.grid, epochs, on_gpu["training"]),
+            TRAINING_THREADS,
         ),
-        ("evaluation", analysis_memory_mb(configuration, plan.grid), ANALYSIS_MINUTES, 0, "samples"),
-    )
-    for name, memory_mb, minutes, wanted, keys in kinds:
-        gpus = wanted if site.gpu_partitions else 0
-        clipped = site.clip(memory_mb, minutes, gpus)
-        text = f"a job of the {name} asks for {memory_mb:,} MB and {minutes:,} minutes" + (
-            " with a GPU" if gpus else ""
+        "attribution": (plan.memory_mb, plan.runtime, THREADS),
+        "evaluation": (analysis_memory_mb(configuration, plan.grid), ANALYSIS_MINUTES, TRAINING_THREADS),
+        "reduction": (reduction_memory_mb(ranks), REDUCTION_MINUTES, ranks),
+    }
+    for name, (memory_mb, minutes, threads) in asked.items():
+        gpus, tasks = on_gpu.get(name, 0), ranks if name == "reduction" else 0
+        clipped = site.clip(memory_mb, minutes, gpus, threads)
+        partition = site.choose_partition(
+            memory_mb=clipped[0], minutes=clipped[1], threads=threads, gpus=gpus, tasks=tasks, mpi=tasks > 0
         )
-        mend = f"lower {keys}, or name a larger partition in {context.site_file}"
-        if clipped == (memory_mb, minutes):
-            partition = site.choose_partition(memory_mb=memory_mb, minutes=minutes, gpus=gpus)
-            yield Finding("ok", "requests", f"{text}: {partition}")
+        text = f"a job of the {name} asks for {memory_mb:,} MB, {minutes:,} minutes, {threads} threads, {gpus} GPU"
+        mend = f"name a larger partition in {context.site_file}, or ask for less (docs/slurm.md)"
+        if partition is None:
+            yield Finding("fails", "requests", f"{text}; no partition takes it", mend)
         elif clipped[0] < memory_mb:
-            yield Finding("fails", "requests", f"{text}; no partition gives more than {clipped[0]:,} MB with it", mend)
+            yield Finding("fails", "requests", f"{text}; {partition} gives no more than {clipped[0]:,} MB", mend)
+        elif clipped[1] < minutes:
+            yield Finding("warning", "requests", f"{text}; {partition} gives it {clipped[1]:,} minutes")
         else:
-            yield Finding("warning", "requests", f"{text}; it gets {clipped[1]:,} minutes, the longest there is", mend)
+            yield Finding("ok", "requests", f"{text}: {partition}")
 
 
 SITE_CHECKS: tuple[Check, ...] = (

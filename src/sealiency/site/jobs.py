@@ -328,6 +328,8 @@ def _read(job: JobCheck, context: Context, output: Path, state: str, reason: str
     elif END in printed or lines:
         said = [line for line in lines if MARK not in line and END not in line]
         yield job.fail(f"the job ended as {state}: {' | '.join(said[-3:]) or 'it printed nothing'}")
+    elif state not in ("COMPLETED", "ENDED"):
+        yield job.fail(f"the job ended as {state} before it printed anything")
     else:
         yield job.fail(
             f"the job ended as {state}, and nothing it wrote appeared in {context.folder} within {LATENCY_WAIT} s",

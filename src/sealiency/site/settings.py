@@ -112,9 +112,7 @@ class Site(Section):
             return self
         if not self.gpu_partitions:
             raise ValueError(f"gpu_model = {self.gpu_model!r}, but no partition has max_gpu above 0; give one, or null")
-        models = [p.available_gpu_models for p in self.gpu_partitions.values()]
-        # A partition that names no model may have any.
-        if all(models) and not any(self.gpu_model in names for names in models):
+        if not any(self._has_model(partition) for partition in self.gpu_partitions.values()):
             raise ValueError(
                 f"gpu_model = {self.gpu_model!r} is in no partition's available_gpu_models; add it there, or correct it"
             )
@@ -125,19 +123,27 @@ class Site(Section):
         """Partitions with GPUs."""
         return {name: partition for name, partition in self.partitions.items() if partition.max_gpu}
 
-    def clip(self, memory_mb: float, minutes: float, gpus: int) -> tuple[int, int]:
+    def clip(self, memory_mb: float, minutes: float, gpus: int, threads: int = 1) -> tuple[int, int]:
         """Return the memory, MB, and run time, minutes, of a job, lowered to what the partition that comes closest gives.
 
         More than any partition gives would wait for ever, or be refused.
         """
-        limits = [(p.max_mem_mb, p.max_minutes) for p in self._serving(gpus)]
+        limits = [(p.max_mem_mb, p.max_minutes) for p in self._serving(gpus, threads)]
         most = min(limits, key=lambda limit: max(1, memory_mb / limit[0], minutes / limit[1]))
         return int(min(memory_mb, most[0])), int(min(minutes, most[1]))
 
-    def _serving(self, gpus: int) -> list[Partition]:
+    def _serving(self, gpus: int, threads: int) -> list[Partition]:
         # A job without GPUs goes to their partitions only where there is no other.
-        partitions = [p for p in self.partitions.values() if bool(p.max_gpu) == bool(gpus)]
-        return partitions or list(self.partitions.values())
+        kind = [p for p in self.partitions.values() if bool(p.max_gpu) == bool(gpus)] or list(self.partitions.values())
+        fitting = [
+            p for p in kind if threads <= min(p.max_threads, p.max_cpus_per_task) and (not gpus or self._has_model(p))
+        ]
+        return fitting or kind
+
+    def _has_model(self, partition: Partition) -> bool:
+        # A partition that names no model may have any.
+        models = partition.available_gpu_models
+        return not (self.gpu_model and models) or self.gpu_model in models
 
     def choose_partition(
         self,
@@ -165,12 +171,8 @@ class Site(Section):
                 (threads, limits.max_cpus_per_task),
                 (gpus, limits.max_gpu if gpus else math.inf),
             ]
-            models = limits.available_gpu_models
-            if (
-                any(wanted > limit for wanted, limit in asked)
-                or (mpi and not limits.supports_mpi)
-                or (gpus and self.gpu_model and models and self.gpu_model not in models)
-            ):
+            fits = all(wanted <= limit for wanted, limit in asked)
+            if not fits or (mpi and not limits.supports_mpi) or (gpus and not self._has_model(limits)):
                 continue
             scores[name] = sum(wanted / limit for wanted, limit in asked) - (limits.max_gpu > 0 and not gpus)
         return max(scores, key=lambda name: scores[name]) if scores else None

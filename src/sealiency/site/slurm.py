@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shutil
 import subprocess
 import time
 from typing import Literal, NamedTuple
@@ -13,6 +12,12 @@ LOGGER = logging.getLogger(__name__)
 # A controller that is busy answers late; one that is gone, never.
 TIMEOUT = 60
 SECONDS_BETWEEN_QUESTIONS = 5
+LONGEST_OUTAGE = 3600
+# An answer is good for so long: a thousand jobs may be tried again at once.
+ANSWERED_FOR = 30
+
+
+_answered: list[float] = []
 
 
 class Finding(NamedTuple):
@@ -62,20 +67,24 @@ def call(*words: str, script: str | None = None) -> str:
 
 
 def wait_for_slurm() -> None:
-    """Return when the controller and the accounting answer: at once unless they are down, or there is no Slurm here."""
-    waiting = False
-    while shutil.which("scontrol"):
+    """Return when the controller and the accounting answer: at once unless they are down, and after an hour in any case."""
+    start = time.monotonic()
+    if _answered and start - _answered[-1] < ANSWERED_FOR:
+        return
+    told = False
+    while time.monotonic() - start < LONGEST_OUTAGE:
         try:
             # What the plugin needs for a submission: it looks the account up each time.
             call("scontrol", "ping")
             call("sacctmgr", "--noheader", "list", "cluster")
         except SlurmError as error:
-            if not waiting:
+            if not told:
                 LOGGER.warning("waiting for Slurm: %s", error)
-            waiting = True
+            told = True
             time.sleep(SECONDS_BETWEEN_QUESTIONS)
         else:
-            return
+            break
+    _answered[:] = [time.monotonic()]
 
 
 def parse_records(text: str) -> list[dict[str, str]]:
