@@ -31,7 +31,7 @@ from sealiency.site.slurm import Finding, SlurmError, call, count_gpus, parse_re
 from sealiency.site.slurm import read_configuration as read_slurm
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "srun", "sinfo", "scontrol", "sacctmgr")
-SUPPORT = "ask the support of the machine for Slurm's accounting (slurmdbd)"
+SUPPORT = "ask the support of the machine"
 
 Check = Callable[[Context], Iterator[Finding]]
 
@@ -111,7 +111,7 @@ def check_accounting(context: Context) -> Iterator[Finding]:
             "fails",
             "accounting",
             f"AccountingStorageType = {storage}: nothing says how jobs end, and Snakemake would wait for ever",
-            SUPPORT,
+            f"{SUPPORT} for Slurm's accounting (slurmdbd)",
         )
         return
     call("sacct", "--allocations", "--noheader")
