@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 from archive import Archive
-from small_run import SETTINGS, Workflow, merge
 
+from small_run import SETTINGS, Workflow, merge
 from small_world import make_sst
 
 FACETS = {

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from small_run import Workflow
 
 pytestmark = pytest.mark.workflow

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from small_run import REPOSITORY, SETTINGS, YEARS, Workflow
 
 pytestmark = pytest.mark.workflow

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+
 from small_run import Workflow
 
 pytestmark = pytest.mark.workflow

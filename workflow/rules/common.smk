@@ -62,7 +62,8 @@ PLAN = checked(plan_shards, CONFIG)
 CONFIG = CONFIG.model_copy(update={"attribution": PLAN.attribution})
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]
-if workflow.is_main_process and not workflow.dryrun:
+# Dry runs too: whether this is one is not known yet.
+if workflow.is_main_process:
     PRESENCE = Presence(Path(".snakemake"), RUN)
     PRESENCE.release_locks()
 # Pixels that figure 4 shows: those listed, or of all the one on which methods are compared; none without heatmaps.
