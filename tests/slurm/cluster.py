@@ -27,7 +27,7 @@ PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "slurmdbd", "mariadbd", "mariadb-install-db")
 CPU_NODES, GPU_NODES = ("c1",), ("g1", "g2")
 GPUS_A_NODE = 2
-CORES, MEMORY_MB = 8, 16000
+CORES, MEMORY_MB = 32, 16000
 ACCOUNT = "climate"
 PORTS = ("slurmctld", "slurmdbd", "mariadbd", *CPU_NODES, *GPU_NODES)
 

@@ -17,7 +17,7 @@ rule ablate_region:
         "../../envs/cpu.yaml"
     threads: TRAINING_THREADS
     resources:
-        **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS),
     params:
         samples=settings(CONFIG.samples),
         ablation=settings(CONFIG.ablation),

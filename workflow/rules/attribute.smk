@@ -22,7 +22,7 @@ rule attribute_pixels:
         "../../envs/gpu.yaml"
     threads: THREADS
     resources:
-        **ask(PLAN.memory_mb, PLAN.runtime, ATTRIBUTION_GPUS),
+        **ask(PLAN.memory_mb, PLAN.runtime, THREADS, ATTRIBUTION_GPUS),
         # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
         memory_gb=str(CONFIG.attribution.memory_gb),
     params:

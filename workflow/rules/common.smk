@@ -119,13 +119,13 @@ def announce_plan():
         atexit.register(print, f"\n{PLAN.describe()}", file=sys.stderr)
 
 
-def ask(memory_mb, minutes, gpus=0):
-    """Return the memory, run time (a number, or a function of wildcards) and GPUs of a job as its resources.
+def ask(memory_mb, minutes, threads=1, gpus=0):
+    """Return the memory, run time (a number, or a function of wildcards), cores and GPUs of a job as its resources.
 
     Each attempt gets more time and memory than the one before, as far as the site's partitions go.
     """
 
-    def grow(wildcards, attempt, threads):
+    def grow(wildcards, attempt):
         if attempt > 1 and workflow.is_main_process and not workflow.local_exec:
             # While Slurm is down a submission fails within a second; a job must not use up its tries on that.
             wait_for_slurm()
@@ -133,8 +133,10 @@ def ask(memory_mb, minutes, gpus=0):
         return SITE.clip(*wanted, gpus, threads) if SITE else wanted
 
     return {
-        "mem_mb": lambda wildcards, attempt, threads: grow(wildcards, attempt, threads)[0],
-        "runtime": lambda wildcards, attempt, threads: grow(wildcards, attempt, threads)[1],
+        "mem_mb": lambda wildcards, attempt: grow(wildcards, attempt)[0],
+        "runtime": lambda wildcards, attempt: grow(wildcards, attempt)[1],
+        # What Slurm is asked for: `threads` are cut down to the cores of the machine on which Snakemake runs.
+        "cpus_per_task": threads,
         "gpu": gpus,
     }
 

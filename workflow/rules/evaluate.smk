@@ -15,7 +15,7 @@ rule evaluate_emulator:
         "../../envs/cpu.yaml"
     threads: TRAINING_THREADS
     resources:
-        **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS),
     params:
         samples=settings(CONFIG.samples),
         code=code("evaluate_emulator"),

@@ -17,7 +17,7 @@ rule explain_instance:
         "../../envs/gpu.yaml"
     threads: TRAINING_THREADS
     resources:
-        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, ATTRIBUTION_GPUS),
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS, ATTRIBUTION_GPUS),
     params:
         samples=settings(CONFIG.samples),
         instance=settings(CONFIG.instance),

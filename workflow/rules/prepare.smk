@@ -26,7 +26,7 @@ rule prepare_record:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        **ask(2000, 60),
+        **ask(2000, 60, threads=2),
         # Where the work is done changes nothing of the result, so it is no parameter.
         dask_scheduler=CONFIG.run.dask_scheduler or "",
     params:

@@ -25,8 +25,6 @@ rule reduce_shards:
         **ask(reduction_memory_mb(CONFIG.attribution.ranks), REDUCTION_MINUTES),
         mpi="mpiexec",
         tasks=CONFIG.attribution.ranks,
-        # Slurm counts processors by rank.
-        cpus_per_task=1,
     params:
         folder=lambda w, input: Path(input.shards[0]).parent,
         blocks=BLOCKS,

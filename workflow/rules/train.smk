@@ -20,6 +20,7 @@ rule train_emulator:
         **ask(
             training_memory_mb(CONFIG, PLAN.grid),
             lambda w: training_minutes(CONFIG, PLAN.grid, training_settings(w).epochs, TRAINING_GPUS),
+            TRAINING_THREADS,
             TRAINING_GPUS,
         ),
     params:
