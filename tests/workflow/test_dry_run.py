@@ -64,7 +64,7 @@ def test_a_dry_run_without_attribution_prints_no_plan(workflow):
 
 
 def test_scheduling_makes_no_shard_anew(finished):
-    assert finished.planned(attribution={"job_minutes": 5, "ranks": 1, "heatmaps": True}) <= {PLANNED} | END
+    assert finished.planned(attribution={"job_minutes": 5, "ranks": 3, "heatmaps": True}) <= {PLANNED} | END
     assert finished.planned(attribution={"memory_gb": 1}) == {PLANNED} | END
 
 
