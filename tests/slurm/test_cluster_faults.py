@@ -117,13 +117,9 @@ def test_shards_that_fail_hang_outgrow_their_memory_or_lose_their_node(cluster, 
     assert second_try == 2 * first_try
 
 
-def test_training_that_slurm_queues_again_and_daemons_that_go_away(cluster, undisturbed, tmp_path):
-    run = Workflow(tmp_path / "work", undisturbed.settings, undisturbed.environment, undisturbed.options)
-    # The first job can be submitted only when they are back.
-    stop_daemons(cluster)
+def test_training_that_slurm_queues_again_and_daemons_that_go_away(cluster, undisturbed, copy_run):
+    run = copy_run(TRAINING, SHARDS, "reduce_shards")
     process = start(run, MEANS)
-    wait_for(lambda: "waiting for Slurm" in (run.folder / "said.txt").read_text(), "the first retry to wait")
-    start_daemons(cluster)
     checkpoint = run.results / TRAINING / "lead6_seed0" / "checkpoint.pt"
     wait_for(checkpoint.exists, "the first checkpoint")
     (training,) = list_queue(cluster, run, TRAINING)
