@@ -87,10 +87,7 @@ def _is_full(error: BaseException, folder: Path) -> bool:
 
 
 def find_full_disk(folder: Path) -> str | None:
-    """Return what to tell a user whose folder cannot take any more, or None where it can.
-
-    The logs of jobs that met a full disk may be on it too, and then say nothing.
-    """
+    """Return what to tell a user whose folder cannot take any more, or None where it can."""
     # Of a quota only writing tells.
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:

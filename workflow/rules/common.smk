@@ -27,15 +27,14 @@ gc.disable()
 
 onstart:
     gc.enable()
+    refuse_full_disk()
     # The executor of Slurm gives all of its jobs one name.
     checked(PRESENCE.take_over, getattr(workflow.scheduler._executor, "run_uuid", None))
 
 
 onerror:
-    from sealiency.files import find_full_disk
-
-    if Path(RUN).is_dir() and (said := find_full_disk(Path(RUN))):
-        print(f"{RUN}: {said}", file=sys.stderr)
+    # The logs of jobs that met a full disk may be on it too, and then say nothing.
+    refuse_full_disk()
 
 
 # A configuration file replaces the demo as a whole; a `configfile:` beside it would be merged into it.
@@ -50,6 +49,15 @@ def checked(function, *arguments):
         return function(*arguments)
     except SealiencyError as error:
         raise WorkflowError(str(error)) from None
+
+
+def refuse_full_disk():
+    """End Snakemake with a clear message if the run's folder cannot take any more."""
+    # Here, because it takes a second to import, which every job would wait for.
+    from sealiency.files import find_full_disk
+
+    if Path(RUN).is_dir() and (said := find_full_disk(Path(RUN))):
+        raise WorkflowError(f"{RUN}: {said}")
 
 
 CONFIG = checked(

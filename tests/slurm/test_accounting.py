@@ -18,6 +18,7 @@ ON_GPUS = {"train_emulator": 1, "attribute_pixels": 6, "explain_instance": 1}
 
 @pytest.fixture(scope="module")
 def jobs(cluster, undisturbed):
+    # These tests come first: a restarted controller may spoil what accounting knew of the GPUs of earlier jobs.
     return list_jobs(cluster, undisturbed)
 
 
