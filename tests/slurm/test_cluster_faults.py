@@ -129,8 +129,8 @@ def test_training_that_slurm_queues_again_and_daemons_that_go_away(cluster, undi
         "shards to run",
     )
     log = (run.results / "logs" / TRAINING / "lead6_seed0.log").read_text()
-    # The signal reached it within an epoch.
-    assert re.search(r"resuming after \d+ of \d+ batches of epoch \d", log), log
+    # The signal reached it within an epoch, or, rarely, between two.
+    assert re.search(r"resuming after (\d+ of \d+ batches of )?epoch \d", log), log
     stop_daemons(cluster)
     time.sleep(20)
     start_daemons(cluster)
