@@ -32,9 +32,10 @@ LATENCY_WAIT = 60
 SLOW, TOO_SLOW = 100, 10  # MB/s
 END = "SEALIENCY_END"
 # As squeue says it; `ENDED` stands for a job that Slurm has forgotten.
-ENDED = frozenset(
-    "ENDED BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED TIMEOUT".split()  # noqa: SIM905
-)
+ENDED = {
+    *("ENDED", "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE"),
+    *("FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"),
+}
 # What the plugin's own job step leaves of Slurm's environment, so that a launcher is tried as the workflow starts it.
 SCRIPT = """#!/bin/bash
 for name in ${{!SLURM_*}} ${{!SRUN_*}} ${{!SBATCH_*}}; do
