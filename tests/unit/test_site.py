@@ -156,12 +156,11 @@ def test_texts_reach_slurm_as_they_are(account, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "asked"),
     [
-        ({}, {"gpu": 0}),
-        ({"partitions": GPUS}, {}),
+        ({}, {}),
         ({"partitions": GPUS, "gpu_model": "a100"}, {"gpu_model": "a100"}),
     ],
 )
-def test_rules_on_gpus_ask_for_what_the_site_has(settings, asked, tmp_path, monkeypatch):
+def test_rules_on_gpus_ask_for_the_site_s_model(settings, asked, tmp_path, monkeypatch):
     monkeypatch.setenv("SEALIENCY_SITE", str(write(tmp_path / "site.yaml", **settings)))
     entries = [
         entry.split(":", 1)[1] for entry in read_profile()["set-resources"] if entry.startswith("attribute_pixels:")

@@ -16,10 +16,6 @@ from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.provenance import hash_code
 from sealiency.recovery import Presence
-from sealiency.resources import ANALYSIS_MINUTES, TRAINING_THREADS, analysis_memory_mb, ask_gpus
-from sealiency.site.settings import VARIABLE as SITE_VARIABLE
-from sealiency.site.settings import read_site
-from sealiency.site.slurm import wait_for_slurm
 
 # Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
 gc.disable()
@@ -77,12 +73,6 @@ if workflow.is_main_process:
 # Pixels that figure 4 shows: those listed, or of all the one on which methods are compared; none without heatmaps.
 GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
 GROUP_PIXELS = GROUP_PIXELS if CONFIG.attribution.keeps_heatmaps else []
-ANALYSIS_MB = analysis_memory_mb(CONFIG, PLAN.grid)
-# The Slurm profile names its site file; elsewhere nothing limits what a job may ask for.
-SITE = checked(read_site, os.environ[SITE_VARIABLE]) if SITE_VARIABLE in os.environ else None
-HAS_GPUS = not SITE or bool(SITE.gpu_partitions)
-TRAINING_GPUS = ask_gpus(CONFIG.training.device) if HAS_GPUS else 0
-ATTRIBUTION_GPUS = ask_gpus(CONFIG.attribution.device) if HAS_GPUS else 0
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
@@ -125,28 +115,6 @@ def announce_plan():
     # Snakemake knows that it is a dry run only once it asks for jobs.
     if workflow.dryrun:
         atexit.register(print, f"\n{PLAN.describe()}", file=sys.stderr)
-
-
-def ask(memory_mb, minutes, threads=1, gpus=0):
-    """Return the memory, run time (a number, or a function of wildcards), cores and GPUs of a job as its resources.
-
-    Each attempt gets more time and memory than the one before, as far as the site's partitions go.
-    """
-
-    def grow(wildcards, attempt):
-        if attempt > 1 and workflow.is_main_process and not workflow.local_exec:
-            # While Slurm is down a submission fails within a second; a job must not use up its tries on that.
-            wait_for_slurm()
-        wanted = attempt * memory_mb, attempt * (minutes(wildcards) if callable(minutes) else minutes)
-        return SITE.clip(*wanted, gpus, threads) if SITE else wanted
-
-    return {
-        "mem_mb": lambda wildcards, attempt: grow(wildcards, attempt)[0],
-        "runtime": lambda wildcards, attempt: grow(wildcards, attempt)[1],
-        # What Slurm is asked for: `threads` are cut down to the cores of the machine on which Snakemake runs.
-        "cpus_per_task": threads,
-        "gpu": gpus,
-    }
 
 
 def training_settings(wildcards):

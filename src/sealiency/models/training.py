@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,10 @@ class _TrainingState:
                 f"training.learning_rate = {self.settings.learning_rate:g}: the loss of lead {self.settings.lead} is not "
                 f"finite in epoch {self.epoch + 1}; lower the learning rate or set training.precision: float32"
             )
-        self.schedule.step()
+        with warnings.catch_warnings():
+            # Where a run goes on between training and validation, PyTorch has not seen the steps before.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            self.schedule.step()
         self.epoch += 1
         if not self.rows or validation_rmse < min(row["validation_rmse"] for row in self.rows):
             self.best_epoch = self.epoch
@@ -393,8 +397,6 @@ class _TrainingState:
         self.network.load_state_dict(content["weights"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
-        # PyTorch looks for steps of this process, and warns where an epoch is all trained and only validation is left.
-        self.optimizer._opt_called = True  # type: ignore[attr-defined]
         self.order.set_state(content["order"])
         torch.set_rng_state(content["random"])
         if self.device.type == "cuda":
