@@ -20,9 +20,21 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/explain.smk"
+include: "workflow/rules/survey.smk"
+include: "workflow/rules/linear.smk"
+include: "workflow/rules/compare.smk"
+
+
+if CONFIG.data.source == "synthetic":
+
+    include: "workflow/rules/fidelity.smk"
+
+
 include: "workflow/rules/attribute.smk"
 include: "workflow/rules/reduce.smk"
 include: "workflow/rules/ablate.smk"
+include: "workflow/rules/signs.smk"
+include: "workflow/rules/findings.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

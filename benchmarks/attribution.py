@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from sealiency.attribution.accumulation import Sums
-from sealiency.attribution.methods import DeepLift, FlatOutput
+from sealiency.attribution.attributor import FlatOutput
+from sealiency.attribution.deeplift import DeepLift
 from sealiency.config.attribution import Attribution
 from sealiency.config.emulator import Network
 from sealiency.models.densenet import DenseNet

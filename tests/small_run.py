@@ -39,6 +39,15 @@ SETTINGS: dict[str, Any] = {
     },
     "instance": {"compared": {"name": "coast", "lat": 50.5, "lon": -48.5}},
     "ablation": {"region": {"south": 44, "north": 48, "west": -42, "east": -38}},
+    "findings": {
+        "controls": ["random"],
+        "stride": 6,
+        "samples": 24,
+        "bootstrap_block": 2,
+        "draws": 100,
+        "neighbourhood_km": 500,
+        "far_km": 1000,
+    },
     "figures": {"dpi": 60},
 }
 

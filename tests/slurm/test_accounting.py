@@ -11,9 +11,10 @@ from accounting import DONE, list_jobs
 pytestmark = pytest.mark.slurm
 
 LOCAL = {"plan_run", "write_summary", "write_report"}
-CORES = {rule: 8 for rule in ("train_emulator", "evaluate_emulator", "explain_instance", "ablate_region")}
-CORES |= {"prepare_record": 2, "reduce_shards": 2}
-ON_GPUS = {"train_emulator": 1, "attribute_pixels": 6, "explain_instance": 1}
+ON_GPUS = {"train_emulator": 1, "attribute_pixels": 6}
+ON_GPUS |= dict.fromkeys(("explain_instance", "check_signs", "survey_pixels", "compare_methods"), 1)
+CORES = dict.fromkeys((*ON_GPUS, "evaluate_emulator", "ablate_region"), 8)
+CORES |= {"attribute_pixels": 1, "prepare_record": 2, "fit_linear": 2, "reduce_shards": 2}
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,12 @@ def test_unknown_key_is_named_with_the_one_that_is_meant(settings, key, value, m
         ({"data": {"region": {"west": 260, "east": 25}}}, "data.region", "write a box across Greenwich as"),
         ({"ablation": {"months": [-37]}}, "ablation.months", "before the earliest input month -36"),
         ({"ablation": {"months": [0]}}, "ablation.months", "less than or equal to -1"),
+        (
+            {"ablation": {"replacement": "climatology"}, "samples": {"history": 6, "training": 6}},
+            "ablation.replacement climatology",
+            "there are 11 training months; raise samples.training",
+        ),
+        ({"sign_check": {"samples": 0}}, "sign_check.samples", "greater than or equal to 1"),
         ({"attribution": {"samples": 1281}}, "attribution.samples", "exceeds samples.training (1280)"),
         (
             {"attribution": {"sample_chunks": 41}},
@@ -264,6 +270,7 @@ def test_block_does_not_depend_on_what_is_not_its_own():
         job_minutes=1,
         memory_gb=1,
         calibration="speed.json",
+        occlusion_window=(2, 3, 3),
     )
     assert select_block(among, "west") == alone
     assert select_block(among, "east") != alone

@@ -1,7 +1,6 @@
 import re
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +18,7 @@ from sealiency.figures.forecast import plot_forecast
 from sealiency.figures.group import plot_group
 from sealiency.figures.instance import plot_instance
 from sealiency.figures.methods import plot_methods
+from sealiency.figures.sign_check import plot_sign_check
 from sealiency.figures.skill import plot_skill, plot_skill_maps
 from sealiency.figures.training import plot_training
 
@@ -28,7 +28,6 @@ PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge")
 LAT, LON, LAG = np.arange(50.0, 60.0), np.arange(-50.0, -34.0), np.arange(-6, 0)
 SPACE = ("lat", "lon")
 COORDS = {"lat": LAT, "lon": LON, "lag": LAG}
-REPORT = Path(__file__).parents[2] / "workflow" / "report"
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -135,9 +134,11 @@ def make_every_pixel() -> xr.Dataset:
     return make_attributions(pixels, rng.uniform(1, 2, size=(len(pixels), LAG.size)), radial)
 
 
-def make_ablation(lead: int = 1, months: str = "all") -> xr.Dataset:
-    box = np.zeros((LAT.size, LON.size), bool)
+def make_ablation(lead: int = 1, months: str = "all", replacement: str = "zero", reaching: int = 4) -> xr.Dataset:
+    box, reach = np.zeros((2, LAT.size, LON.size), bool)
     box[3:5, 6:9] = True
+    reach[:, 6 - reaching if reaching < 6 else 0 : 9 + reaching] = True
+    edges = np.array([0.0, 55, 165, 275, 385, 495, 605])
     change = np.where(box, 0.2, 0.0)
     forecast = random(seed=2)
     return xr.Dataset(
@@ -148,10 +149,35 @@ def make_ablation(lead: int = 1, months: str = "all") -> xr.Dataset:
             "difference": (SPACE, change),
             "mean_absolute_difference": (SPACE, np.abs(change)),
             "ablated": (SPACE, box),
+            "reach": (SPACE, reach),
+            "decay": ("distance", [0.2, 1e-3, np.nan, 1e-7, 0, 0]),
+            "distance_bounds": (("distance", "bounds"), np.column_stack([edges[:-1], edges[1:]])),
             "ocean": (SPACE, ocean()),
         },
         coords=COORDS,
-        attrs={"lead": lead, "months": months, "target_month": "0071-05"},
+        attrs={
+            "lead": lead,
+            "months": months,
+            "target_month": "0071-05",
+            "replacement": replacement,
+            "zero_beyond_km": 400.0,
+        },
+    )
+
+
+def make_signs(lead: int = 1, pixels: tuple[str, ...] = ("group",)) -> xr.Dataset:
+    axes, shape = ("combination", "pixel"), (4, len(pixels))
+    fraction = np.linspace(0.3, 0.9, 4)[:, None] + 0.01 * lead + np.zeros(shape)
+    return xr.Dataset(
+        {
+            "fraction": (axes, fraction),
+            "fraction_low": (axes, fraction - 0.1),
+            "fraction_high": (axes, fraction + 0.05),
+            "pixel_lat": ("pixel", [55.0] * len(pixels)),
+            "pixel_lon": ("pixel", [-43.0] * len(pixels)),
+        },
+        coords={"combination": ["x>0, a>0", "x<0, a>0", "x>0, a<0", "x<0, a<0"], "pixel": list(pixels)},
+        attrs={"lead": lead, "method": "deeplift"},
     )
 
 
@@ -177,13 +203,24 @@ def figure_of(name: str, beats: int = 1) -> Figure:
         "group": lambda: plot_group({1: skill}, {1: make_heatmaps()}, "group", SETTINGS, 1),
         "ablation": lambda: plot_ablation(make_ablation(), skill, SETTINGS),
         "attribution_maps": lambda: plot_attribution_maps(make_every_pixel(), skill, SETTINGS),
+        "sign_check": lambda: plot_sign_check({1: make_signs()}, {1: skill}, SETTINGS),
         "skill": lambda: plot_skill({1: skill}, SETTINGS),
         "skill_maps": lambda: plot_skill_maps(skill, SETTINGS),
     }
     return makers[name]()
 
 
-FIGURES = ("forecast", "methods", "instance", "group", "attribution_maps", "ablation", "skill", "skill_maps")
+FIGURES = (
+    "forecast",
+    "methods",
+    "instance",
+    "group",
+    "attribution_maps",
+    "ablation",
+    "sign_check",
+    "skill",
+    "skill_maps",
+)
 
 
 def panel(figure: Figure, title: str) -> Axes:
@@ -471,6 +508,71 @@ def test_ablated_input_is_that_of_the_earliest_ablated_month(months, lag):
     np.testing.assert_array_equal(shown[ocean()], ablation["ablated_input"].sel(lag=lag).values[ocean()])
 
 
+# Ablation by distance, and the sign check.
+
+
+DECAY = "E: mean |difference| over validation samples and ocean cells, by distance"
+
+
+def test_difference_by_distance_is_drawn_on_a_logarithmic_axis_up_to_where_it_is_zero_by_construction():
+    figure = figure_of("ablation")
+    axes = panel(figure, DECAY)
+    lines = {line.get_gid(): line for line in axes.lines}
+    np.testing.assert_array_equal(lines["decay"].get_ydata(), [0.2, 1e-3, np.nan, 1e-7, np.nan, np.nan])
+    np.testing.assert_allclose(lines["decay"].get_xdata(), [27.5, 110, 220, 330, 392.5, 550])
+    assert axes.get_yscale() == "log"
+    assert set(lines["reach"].get_xdata()) == {400.0}
+    assert [text.get_text() for text in axes.texts] == ["zero by construction\nbeyond 400 km"]
+    (border,) = [artist for artist in panel(figure, "D: difference (after − before)").collections if is_border(artist)]
+    # Halfway between the cells: columns 2 to 12 are reached.
+    x, _ = np.concatenate([path.vertices for path in border.get_paths()]).T
+    assert set(x.tolist()) == {-48.5, -37.5}
+
+
+def is_border(artist) -> bool:
+    return artist.get_gid() == "reach"
+
+
+def test_a_reach_over_the_whole_region_is_said_and_has_no_border():
+    figure = plot_ablation(make_ablation(reaching=20), make_skill(), SETTINGS)
+    axes = panel(figure, DECAY)
+    assert [line.get_gid() for line in axes.lines] == ["decay"]
+    assert [text.get_text() for text in axes.texts] == ["the receptive field of the network covers the whole region"]
+    assert not [artist for each in figure.get_axes() for artist in each.collections if is_border(artist)]
+
+
+@pytest.mark.parametrize(
+    ("replacement", "words"), [("zero", "by zero"), ("climatology", "by calendar-month means"), ("noise", "by noise")]
+)
+def test_the_title_of_the_ablation_says_what_took_the_place(replacement, words):
+    figure = plot_ablation(make_ablation(months="-1, -5", replacement=replacement), make_skill(), SETTINGS)
+    (title,) = [text.get_text() for text in figure.texts if text.get_gid() == "title"]
+    assert title == f"Ablation of months −1, −5 {words}: forecast of 0071-05, lead 1 month"
+
+
+def test_signs_stand_by_combination_lead_and_pixel_beside_chance():
+    pixels = ("north", "middle", "south")
+    signs = {lead: make_signs(lead, pixels) for lead in (6, 1)}
+    signs[1]["fraction"][0] = signs[1]["fraction_low"][0] = signs[1]["fraction_high"][0] = np.nan
+    figure = plot_sign_check(signs, {lead: make_skill(lead) for lead in (1, 6)}, SETTINGS)
+    for name in pixels:
+        axes = panel(figure, f"Pixel {name}, 55°N 43°W")
+        (chance,) = [line for line in axes.lines if line.get_gid() == "chance"]
+        assert set(chance.get_ydata()) == {0.5}
+        for at, container in enumerate(axes.containers):
+            dots, _, (bars,) = container.lines
+            lead = (1, 6)[at]
+            np.testing.assert_allclose(dots.get_ydata(), signs[lead]["fraction"].sel(pixel=name))
+            np.testing.assert_allclose(np.round(dots.get_xdata()), range(4))
+            low, high = np.array([segment[:, 1] for segment in bars.get_segments() if len(segment)]).T
+            known = signs[lead].sel(pixel=name).dropna("combination")
+            np.testing.assert_allclose(low[-len(known["combination"]) :], known["fraction_low"])
+            np.testing.assert_allclose(high[-len(known["combination"]) :], known["fraction_high"])
+        assert [label.get_text() for label in axes.get_xticklabels()][1] == "x<0\na>0"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["lead 1 month", "lead 6 months", "chance"]
+
+
 # Training and skill.
 
 
@@ -506,12 +608,14 @@ def test_figures_are_made_from_the_least_there_can_be():
 
 def test_saved_files_are_whole_and_the_same_each_time(tmp_path):
     for turn in ("first", "second"):
-        style.save_figure(figure_of("group", beats=0), tmp_path / f"{turn}.png", tmp_path / f"{turn}.pdf", SETTINGS)
+        files = [tmp_path / f"{turn}.{suffix}" for suffix in ("png", "pdf", "txt")]
+        style.save_figure(figure_of("group", beats=0), SETTINGS, "What −1 is.", *files)
     for suffix, start in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
         first, second = ((tmp_path / turn).with_suffix(suffix).read_bytes() for turn in ("first", "second"))
         assert first.startswith(start)
         assert first == second
-    assert len(list(tmp_path.iterdir())) == 4
+    assert (tmp_path / "first.txt").read_text(encoding="utf-8") == "What −1 is.\n"
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_a_figure_that_fails_to_save_leaves_nothing(tmp_path, monkeypatch):
@@ -523,7 +627,7 @@ def test_a_figure_that_fails_to_save_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        style.save_figure(figure, tmp_path / "a.png", tmp_path / "a.pdf", SETTINGS)
+        style.save_figure(figure, SETTINGS, "", tmp_path / "a.png", tmp_path / "a.pdf", tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())
 
 
@@ -533,15 +637,3 @@ def test_text_is_legible():
         for axes in figure.get_axes():
             sizes = [axes.title.get_size(), *(label.get_size() for label in axes.get_xticklabels())]
             assert min(sizes) >= 8
-
-
-# Captions.
-
-
-@pytest.mark.parametrize("name", [*FIGURES, "training"])
-def test_caption_needs_no_more_than_the_known_keys(name):
-    keys = ("data_set", "filter", "lead", "method", "baseline", "baselines", "samples", "pixel", "months", "precision")
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string((REPORT / f"{name}.rst").read_text())
-    text = template.render(snakemake={"params": {"caption": {key: f"<{key}>" for key in keys}}})
-    assert "<data_set>" in text
-    assert "{{" not in text

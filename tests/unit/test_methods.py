@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sealiency.attribution.attributor import FlatOutput, Method, Tile, check_network
 from sealiency.attribution.completeness import measure_completeness
 from sealiency.attribution.engine import Engine
-from sealiency.attribution.methods import METHODS, FlatOutput, Method, Tile, build_method, check_network
+from sealiency.attribution.methods import METHODS, build_method
+from sealiency.config.attribution import WITHOUT_BASELINE, WITHOUT_COMPLETENESS
 from sealiency.config.emulator import Network
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
@@ -80,7 +82,8 @@ def forecast(network: nn.Module, x: Tensor, pixel: tuple[int, int]) -> float:
 
 def build(name: str, network: nn.Module, baselines: Tensor, steps: int = 8, **settings) -> Method:
     precision = "float64" if baselines.dtype == torch.float64 else "float32"
-    return build_method(name, network, baselines, **{"memory": 1e9, "steps": steps, "precision": precision, **settings})
+    defaults = {"memory": 1e9, "steps": steps, "precision": precision, "occlusion_window": (2, 5, 5)}
+    return build_method(name, network, baselines, **(defaults | settings))
 
 
 def spread(tiles: Iterable[Tile], inputs: Tensor) -> Tensor:
@@ -260,7 +263,7 @@ def test_deeplift_shap_is_the_mean_over_baselines(build_network):
     torch.testing.assert_close(values.sum((2, 3, 4)), difference, rtol=1e-10, atol=1e-12)
 
 
-# --- the other two ---
+# --- gradients ---
 
 
 def test_integrated_gradients_is_the_quadrature_of_the_gradient(build_network):
@@ -313,11 +316,66 @@ def test_guided_backprop_passes_positive_gradients_only(build_network):
         assert_close(values[at], expected)
 
 
-def test_only_guided_backprop_claims_no_completeness(build_network):
+def difference_quotient(network: nn.Module, x: Tensor, pixel: tuple[int, int], cell: tuple[int, int, int]) -> float:
+    """The slope of the forecast in one cell of the input, without autograd."""
+    step = torch.zeros_like(x)
+    step[cell] = 1e-6
+    return (forecast(network, x + step, pixel) - forecast(network, x - step, pixel)) / 2e-6
+
+
+def test_saliency_is_the_slope_with_its_sign_and_times_the_input_input_x_gradient(build_network):
     network = build_network(GRID, HISTORY)
-    zero = torch.zeros(1, HISTORY, *GRID).double()
-    bounds = {name: build(name, network, zero).tolerance for name in METHODS}
-    assert bounds == {"deeplift": 1e-12, "deeplift_shap": 1e-12, "integrated_gradients": 1e-2, "guided_backprop": None}
+    inputs = draw(2)
+    slopes, products = (collect(name, network, inputs) for name in ("saliency", "input_x_gradient"))
+    cells = [(lag, *place) for lag in (0, HISTORY - 1) for place in ((1, 2), (4, 9), (6, 7), (10, 13))]
+    found = []
+    for (at, pixel), sample, cell in itertools.product(enumerate(PIXELS), range(2), cells):
+        slope = difference_quotient(network, inputs[sample], pixel, cell)
+        size = slopes[at, sample].abs().max().item()
+        assert slopes[at, sample][cell].item() == pytest.approx(slope, abs=1e-6 * size)
+        expected = slope * inputs[sample][cell].item()
+        assert products[at, sample][cell].item() == pytest.approx(expected, abs=1e-6 * size)
+        found.append(slope)
+    assert min(found) < 0 < max(found)
+    # Land has a slope, but times an input of zero it has no part in the forecast.
+    assert slopes[..., 3:6, 8:11].any()
+    assert not products[..., 3:6, 8:11].any()
+
+
+def test_input_x_gradient_sums_to_the_change_only_without_the_shifts_of_batch_norm(build_network):
+    network = build_network(GRID, HISTORY)
+    inputs = draw(3)
+
+    def error() -> Tensor:
+        values = collect("input_x_gradient", network, inputs)
+        change = build("input_x_gradient", network, 0 * inputs[:1]).output_difference(inputs)[:, FLAT].T
+        return (values.sum((2, 3, 4)) - change).abs() / values.abs().sum((2, 3, 4))
+
+    assert error().max() > 0.01
+    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.zeros_(norm.bias)
+        norm.running_mean.zero_()
+    assert error().max() < 1e-12
+
+
+# --- what methods claim ---
+
+
+def test_methods_without_completeness_and_without_baseline_are_those_of_the_configuration(build_network):
+    network = build_network(GRID, HISTORY)
+    methods = {name: build(name, network, torch.zeros(1, HISTORY, *GRID).double()) for name in METHODS}
+    bounds = {name: method.tolerance for name, method in methods.items() if name not in WITHOUT_COMPLETENESS}
+    assert bounds == {"deeplift": 1e-12, "deeplift_shap": 1e-12, "integrated_gradients": 1e-2}
+    assert all(methods[name].tolerance is None for name in WITHOUT_COMPLETENESS)
+    assert {name for name, method in methods.items() if method.baseline_name == "none"} == set(WITHOUT_BASELINE)
+    assert {method.baseline_name for method in methods.values()} == {"none", "zero"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_only_methods_with_a_baseline_look_at_it(build_network, name):
+    network, inputs = build_network(GRID, HISTORY), draw(1)
+    zero, other = (collect(name, network, inputs, baseline) for baseline in (0 * inputs, draw(1, seed=9)))
+    assert torch.equal(zero, other) == (name in WITHOUT_BASELINE)
 
 
 # --- batches ---
@@ -357,7 +415,8 @@ def test_memory_decides_how_many_samples_are_attributed_at_once(build_network):
         tiles = build(name, network, zero, 2, memory=memory).tiles(inputs, FLAT)
         return max(len(tile.attributions) for tile in tiles)
 
-    for name in METHODS:
+    # Occlusion's are test_occlusion.py's: it has windows at once.
+    for name in METHODS.keys() - {"occlusion"}:
         memory, lengths = 1e3, []
         # Doubled until one sample fits, so that two do not.
         while not lengths:
@@ -425,15 +484,10 @@ def test_batch_is_halved_when_the_gpu_has_no_more_memory(build_network, monkeypa
         list(method.tiles(inputs, FLAT))
 
 
-def test_captum_methods_fall_back_to_float32(build_network):
+def test_methods_without_the_engine_fall_back_to_float32(build_network):
     network, zero = build_network(GRID, HISTORY).float(), torch.zeros(1, HISTORY, *GRID)
     used = {name: build(name, network, zero, precision="bfloat16").precision for name in METHODS}
-    assert used == {
-        "deeplift": "bfloat16",
-        "deeplift_shap": "bfloat16",
-        "integrated_gradients": "float32",
-        "guided_backprop": "float32",
-    }
+    assert used == dict.fromkeys(METHODS, "float32") | {"deeplift": "bfloat16", "deeplift_shap": "bfloat16"}
 
 
 # --- what is refused ---

@@ -11,7 +11,15 @@ RULE = re.compile(
 )
 # It has no output but the benchmark's, and removes its input, whose size the benchmark would look up.
 WITHOUT_BENCHMARK = {"fetch_dataset"}
-ON_GPU = {"train_emulator", "attribute_pixels", "explain_instance"}
+ON_GPU = {
+    "train_emulator",
+    "attribute_pixels",
+    "explain_instance",
+    "check_signs",
+    "survey_pixels",
+    "compare_methods",
+    "measure_fidelity",
+}
 
 
 def read_rules():

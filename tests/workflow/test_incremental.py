@@ -14,8 +14,21 @@ PIXELS = ("north", "south")
 END = {"writing the summary", "writing the report"}
 
 
-def train(lead):
-    return {f"training the emulator of lead {lead}, seed 0"}
+def train(lead, control=""):
+    return {f"training the {control}emulator of lead {lead}, seed 0"}
+
+
+def survey(lead, control=""):
+    """Return what the findings need of one emulator."""
+    return {
+        f"surveying pixels with the {control}emulator of lead {lead}, seed 0",
+        f"comparing methods on the {control}emulator of lead {lead}, seed 0",
+    }
+
+
+def nulls(lead):
+    """Return all that is made for comparison with one lead's emulator."""
+    return {f"fitting linear predictors of lead {lead}"} | train(lead, "random_") | survey(lead, "random_")
 
 
 def attribute(lead, pixels=PIXELS):
@@ -32,6 +45,10 @@ def reduce(lead):
 
 def explain(lead):
     return {f"explaining one forecast of lead {lead}, seed 0"}
+
+
+def check_signs(*leads):
+    return {f"checking the signs of the attributions of lead {lead}, seed 0" for lead in leads}
 
 
 def figures_of_instance(lead):
@@ -57,6 +74,8 @@ def everything_of(lead):
         train(lead)
         | said
         | explain(lead)
+        | check_signs(lead)
+        | survey(lead)
         | attribute(lead)
         | reduce(lead)
         | figures_of_instance(lead)
@@ -65,24 +84,34 @@ def everything_of(lead):
 
 
 CHECK = {"checking that every pixel, sample and lead exists"}
-ALL_LEADS = {"drawing skill by lead"} | group_figures() | END
+FINDINGS = {"measuring the claims beside their nulls"}
+SIGNS = {"drawing the sign check"}
+ALL_LEADS = {"drawing skill by lead"} | SIGNS | group_figures() | END
 
 
 def test_adding_a_lead(finished):
-    assert finished.planned(leads=[1, 6, 3]) == CHECK | everything_of(3) | group_figures((3,)) | ALL_LEADS
+    assert finished.planned(leads=[1, 6, 3]) == (
+        CHECK | everything_of(3) | nulls(3) | group_figures((3,)) | FINDINGS | ALL_LEADS
+    )
 
 
 def test_adding_a_pixel(finished):
     pixels = [*SETTINGS["attribution"]["pixels"], {"name": "new", "row": 8, "column": 20}]
-    new = attribute(1, ("new",)) | attribute(6, ("new",)) | reduce(1) | reduce(6)
-    assert (
-        finished.planned(attribution={"pixels": pixels}) == CHECK | new | group_figures(pixels=(*PIXELS, "new")) | END
-    )
+    new = attribute(1, ("new",)) | attribute(6, ("new",)) | reduce(1) | reduce(6) | check_signs(1, 6)
+    drawn = group_figures(pixels=(*PIXELS, "new")) | SIGNS
+    assert finished.planned(attribution={"pixels": pixels}) == CHECK | new | drawn | FINDINGS | END
 
 
 def test_changing_a_colour_map(finished):
     drawings = figures_of_instance(1) | figures_of_instance(6) | figures_of_emulator(1) | figures_of_emulator(6)
     assert finished.planned(figures={"colormap": "PuOr_r"}) == drawings | ALL_LEADS
+
+
+def test_changing_what_captions_state_redraws_and_computes_nothing(finished):
+    title = "Another name of the same files"
+    every = figures_of_instance(1) | figures_of_instance(6) | figures_of_emulator(1) | figures_of_emulator(6)
+    # The findings name the data set too.
+    assert finished.planned(data={"files": {"title": title}}) == every | FINDINGS | ALL_LEADS
 
 
 def test_changing_the_ablated_months(finished):
@@ -91,12 +120,24 @@ def test_changing_the_ablated_months(finished):
     assert finished.planned(ablation={"months": [-36]}) == CHECK | ablated | drawn | END
 
 
+def test_changing_how_many_samples_the_sign_check_takes(finished):
+    assert finished.planned(sign_check={"samples": 7}) == check_signs(1, 6) | SIGNS | FINDINGS | END
+
+
 def test_changing_the_learning_rate(finished):
-    assert finished.planned(training={"learning_rate": 1e-3}) == everything_of(1) | everything_of(6) | ALL_LEADS
+    # Random weights learn nothing.
+    changed = everything_of(1) | everything_of(6) | FINDINGS | ALL_LEADS
+    assert finished.planned(training={"learning_rate": 1e-3}) == changed
 
 
 def test_changing_one_leads_epochs(finished):
-    assert finished.planned(training={"epochs": {1: 3, 6: 2}}) == everything_of(6) | ALL_LEADS
+    assert finished.planned(training={"epochs": {1: 3, 6: 2}}) == everything_of(6) | FINDINGS | ALL_LEADS
+
+
+def test_adding_a_control(finished):
+    new = {job for lead in (1, 6) for job in (*train(lead, "shuffled_"), *survey(lead, "shuffled_"))}
+    planned = finished.planned(findings={"controls": ["random", "shuffled"]})
+    assert planned == {job for job in new if not job.startswith("comparing")} | FINDINGS | END
 
 
 def test_changing_the_attribution_module(finished, tmp_path):
@@ -105,8 +146,10 @@ def test_changing_the_attribution_module(finished, tmp_path):
     with open(library / "sealiency" / "attribution" / "methods.py", "a") as module:
         module.write("\n# changed\n")
     changed = Workflow(finished.folder, finished.settings, {**os.environ, "PYTHONPATH": str(library)})
+    surveys = [survey(n, control) for n in (1, 6) for control in ("", "random_")]
     by_lead = [attribute(n) | reduce(n) | explain(n) | figures_of_instance(n) for n in (1, 6)]
-    assert changed.planned() == set.union(*by_lead) | group_figures() | END
+    redone = set.union(*by_lead, *surveys) | check_signs(1, 6)
+    assert changed.planned() == redone | SIGNS | FINDINGS | group_figures() | END
 
 
 def test_adding_a_year_of_input(finished, sst_files, tmp_path):
@@ -117,8 +160,9 @@ def test_adding_a_year_of_input(finished, sst_files, tmp_path):
         planned = finished.planned()
     finally:
         added.unlink()
-    everything = everything_of(1) | everything_of(6) | ALL_LEADS
-    assert planned == {"preparing anomalies"} | CHECK | everything
+    records = {"preparing anomalies (prepared)", "preparing anomalies (unfiltered)"}
+    everything = set.union(*(everything_of(lead) | nulls(lead) for lead in (1, 6)))
+    assert planned == records | CHECK | everything | FINDINGS | ALL_LEADS
 
 
 def test_changing_the_test_period_retrains_nothing(finished):

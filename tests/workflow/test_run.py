@@ -1,5 +1,7 @@
 """The whole workflow on a small crop: every stage, its outputs, and what it says at the end."""
 
+import base64
+import html
 import json
 import shutil
 
@@ -45,13 +47,31 @@ def test_what_was_asked_for_stands_beside_what_was_used(finished):
     assert 0 < usage.loc["train_emulator", "memory_used_mb"] < usage.loc["train_emulator", "memory_asked_mb"]
     assert "MB asked" in (finished.folder / "said.txt").read_text()
     assert "write_summary/usage.csv" in (finished.results / "report.html").read_text()
+    assert set(json.loads((finished.results / "summary.json").read_text())["sha256"]) == {
+        "record",
+        "emulator_lead1_seed0",
+        "emulator_lead6_seed0",
+    }
 
 
-def test_the_report_is_one_file_with_every_figure(finished):
+def test_the_report_is_one_file_with_every_figure_and_its_caption(finished):
     report = (finished.results / "report.html").read_text()
-    for figure in ("plot_forecast", "plot_methods", "plot_instance", "plot_group", "plot_ablation", "plot_training"):
-        assert f"results/small/{figure}/" in report, figure
+    drawn = sorted(finished.results.glob("plot_*/*.png"))
+    assert {path.parent.name for path in drawn} > {"plot_forecast", "plot_methods", "plot_instance", "plot_group"}
+    for png in drawn:
+        assert report.count(f'href="{png.parent.name}/{png.stem}.pdf"') == 1, png
+        assert report.count(base64.b64encode(png.read_bytes()).decode()) == 1, png
+        first, *_ = png.with_suffix(".txt").read_text(encoding="utf-8").split("\n")
+        assert first in html.unescape(report), png
+    assert report.count("<img") == len(drawn)
     assert 'src="http' not in report
+
+
+def test_captions_state_the_settings_of_the_run(finished):
+    caption = (finished.results / "plot_group" / "lead6_north.txt").read_text(encoding="utf-8")
+    first = caption.split("\n")[0]
+    for stated in ("pixel north", "12 of 50 training samples", "lead 6 months", "seed 0", "deeplift", "baseline zero"):
+        assert stated in first, stated
 
 
 def test_heatmaps_are_the_means_of_their_shards(finished):
@@ -100,5 +120,5 @@ def test_every_ocean_pixel_is_an_ordinary_setting(finished, tmp_path):
     for lead in (1, 6):
         assert (every.results / "plot_attribution_maps" / f"lead{lead}_seed0.png").stat().st_size > 10_000
     report = (every.results / "report.html").read_text()
-    assert "plot_attribution_maps" in report
-    assert "results/small/plot_group/" not in report
+    assert 'href="plot_attribution_maps/lead6_seed0.pdf"' in report
+    assert 'href="plot_group/' not in report

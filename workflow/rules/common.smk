@@ -16,6 +16,7 @@ from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.provenance import hash_code
 from sealiency.recovery import Presence
+from sealiency.report.captions import render_caption
 
 # Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
 gc.disable()
@@ -66,6 +67,11 @@ PLAN = checked(plan_shards, CONFIG)
 CONFIG = CONFIG.model_copy(update={"attribution": PLAN.attribution})
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]
+# The seeds of each kind of emulator, by the beginning of its folder's name; the run's own has none.
+CONTROLS = {"": CONFIG.training.seeds}
+CONTROLS |= {
+    f"{control}_": [SEED] if control == "shuffled" else CONFIG.training.seeds for control in CONFIG.find_controls()
+}
 # Dry runs too: whether this is one is not known yet.
 if workflow.is_main_process:
     PRESENCE = Presence(Path(".snakemake"), RUN)
@@ -76,8 +82,9 @@ GROUP_PIXELS = GROUP_PIXELS if CONFIG.attribution.keeps_heatmaps else []
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
+UNFILTERED = f"{RUN}/prepare_record/unfiltered.nc"
 # One emulator, and everything that is said of it, lies in a folder of this name.
-MODEL = "lead{lead}_seed{seed}"
+MODEL = "{control}lead{lead}_seed{seed}"
 EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
 SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
 
@@ -88,6 +95,9 @@ os.environ.setdefault("SEALIENCY_CHECKOUT", str(workflow.basedir))
 
 
 wildcard_constraints:
+    record="prepared|unfiltered",
+    # Empty for the run's own emulators; the others are made for comparison with them.
+    control="((random|shuffled|unfiltered|bottleneck)_)?",
     lead=r"\d+",
     seed=r"\d+",
     chunk=r"\d+",
@@ -119,7 +129,14 @@ def announce_plan():
 
 def training_settings(wildcards):
     """Return the settings of one training."""
-    return resolve_training(CONFIG.training, int(wildcards.lead), int(wildcards.seed))
+    control = wildcards.control.rstrip("_")
+    control = control if control in ("random", "shuffled") else "none"
+    return resolve_training(CONFIG.training, int(wildcards.lead), int(wildcards.seed), control)
+
+
+def record_of(wildcards):
+    """Return the prepared record that an emulator is trained on."""
+    return UNFILTERED if wildcards.control == "unfiltered_" else PREPARED
 
 
 def code(rule_name):
@@ -127,35 +144,55 @@ def code(rule_name):
     return hash_code(Path(workflow.basedir) / "workflow" / "scripts" / f"{rule_name}.py")
 
 
-def figure(rule_name, name, category, subcategory, **labels):
-    """Return the two outputs of a figure: the PNG, which enters the report, and the PDF."""
+def figure(rule_name, name):
+    """Return the three outputs of a figure: the PNG, the PDF and its caption as plain text."""
     return {
-        "png": report(
-            f"{RUN}/{rule_name}/{name}.png",
-            caption=f"../report/{rule_name.removeprefix('plot_')}.rst",
-            category=category,
-            subcategory=subcategory,
-            labels=labels,
-        ),
+        "png": f"{RUN}/{rule_name}/{name}.png",
         "pdf": f"{RUN}/{rule_name}/{name}.pdf",
+        "caption": f"{RUN}/{rule_name}/{name}.txt",
     }
 
 
-def caption(*keys):
-    """Return a function that gives what a figure's caption states, and nothing that would redraw it for no reason."""
-    stated = {
-        "data_set": CONFIG.data.describe(),
-        "filter": CONFIG.data.describe_filter(),
-        "method": CONFIG.attribution.method,
-        "baseline": CONFIG.attribution.describe_baseline(),
-        "baselines": "; ".join(f"{m}: {CONFIG.attribution.describe_baseline(m)}" for m in CONFIG.instance.methods),
-        "months": str(CONFIG.ablation.months),
-        "samples": str(CONFIG.attribution.samples),
-        "precision": CONFIG.attribution.precision,
-    }
-    return lambda wildcards: {key: stated.get(key) or wildcards[key] for key in keys}
+# What captions may state, beside the wildcards of their figure; each states only what it needs.
+STATED = {
+    "data_set": CONFIG.data.describe(),
+    "filter": CONFIG.data.describe_filter(),
+    "seed": SEED,
+    "method": CONFIG.attribution.method.replace("_", " "),
+    "baseline": CONFIG.attribution.describe_baseline(),
+    "baselines": "; ".join(
+        f"{m.replace('_', ' ')}: {CONFIG.attribution.describe_baseline(m)}" for m in CONFIG.instance.methods
+    ),
+    "samples": CONFIG.attribution.describe_samples(CONFIG.samples.training),
+    "precision": CONFIG.attribution.precision,
+    "shown_sample": CONFIG.instance.sample,
+    "ablated_sample": CONFIG.ablation.sample,
+    "months": CONFIG.ablation.describe_months(),
+    "replacement": CONFIG.ablation.describe_replacement(),
+    "checked_samples": min(CONFIG.sign_check.samples, CONFIG.samples.validation),
+}
+
+
+def caption(rule_name):
+    """Return a function of wildcards that renders a figure's caption.
+
+    The text is a parameter of the figure's rule: what changes it redraws that figure, and nothing else does.
+    """
+    template = Path(workflow.basedir) / "workflow" / "captions" / f"{rule_name.removeprefix('plot_')}.txt"
+    return lambda wildcards: checked(render_caption, template, STATED | dict(wildcards.items()))
 
 
 def by_lead(pattern):
     """Return the files of all leads, for the seed that figures show."""
-    return expand(pattern, lead=CONFIG.leads, seed=SEED)
+    return expand(pattern, control="", lead=CONFIG.leads, seed=SEED)
+
+
+def by_seed(pattern):
+    """Return the files of all leads and seeds."""
+    return expand(pattern, control="", lead=CONFIG.leads, seed=CONFIG.training.seeds)
+
+
+def by_control(pattern, controls=CONTROLS):
+    """Return the files of all leads and seeds of some kinds of emulator."""
+    made = [expand(pattern, control=name, lead=CONFIG.leads, seed=CONTROLS[name]) for name in controls]
+    return [file for files in made for file in files]

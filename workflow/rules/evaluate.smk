@@ -3,7 +3,7 @@
 
 rule evaluate_emulator:
     input:
-        prepared=PREPARED,
+        prepared=record_of,
         emulator=EMULATOR,
     output:
         SKILL,
@@ -20,6 +20,6 @@ rule evaluate_emulator:
         samples=settings(CONFIG.samples),
         code=code("evaluate_emulator"),
     message:
-        "evaluating the emulator of lead {wildcards.lead}, seed {wildcards.seed}"
+        "evaluating the {wildcards.control}emulator of lead {wildcards.lead}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate_emulator.py"

@@ -6,13 +6,7 @@ rule plot_forecast:
         instance=INSTANCE,
         skill=SKILL,
     output:
-        **figure(
-            "plot_forecast",
-            MODEL,
-            "3 One forecast",
-            "Fig. 1 forecast",
-            lead="{lead}",
-        ),
+        **figure("plot_forecast", MODEL),
     log:
         f"{RUN}/logs/plot_forecast/{MODEL}.log",
     benchmark:
@@ -23,7 +17,7 @@ rule plot_forecast:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "filter", "lead"),
+        caption=caption("plot_forecast"),
         code=code("plot_forecast"),
     message:
         "drawing figure 1, lead {wildcards.lead}"
@@ -36,7 +30,7 @@ rule plot_methods:
         instance=INSTANCE,
         skill=SKILL,
     output:
-        **figure("plot_methods", MODEL, "3 One forecast", "Fig. 2 methods", lead="{lead}"),
+        **figure("plot_methods", MODEL),
     log:
         f"{RUN}/logs/plot_methods/{MODEL}.log",
     benchmark:
@@ -47,7 +41,7 @@ rule plot_methods:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "lead", "baselines"),
+        caption=caption("plot_methods"),
         code=code("plot_methods"),
     message:
         "drawing figure 2, lead {wildcards.lead}"
@@ -60,7 +54,7 @@ rule plot_instance:
         instance=INSTANCE,
         skill=SKILL,
     output:
-        **figure("plot_instance", MODEL, "3 One forecast", "Fig. 3 places", lead="{lead}"),
+        **figure("plot_instance", MODEL),
     log:
         f"{RUN}/logs/plot_instance/{MODEL}.log",
     benchmark:
@@ -71,7 +65,7 @@ rule plot_instance:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "lead", "method", "baseline"),
+        caption=caption("plot_instance"),
         code=code("plot_instance"),
     message:
         "drawing figure 3, lead {wildcards.lead}"
@@ -84,14 +78,7 @@ rule plot_group:
         skill=by_lead(SKILL),
         attributions=by_lead(ATTRIBUTIONS),
     output:
-        **figure(
-            "plot_group",
-            "lead{lead}_{pixel}",
-            "2 Training set",
-            "Fig. 4 mean heatmaps",
-            lead="{lead}",
-            pixel="{pixel}",
-        ),
+        **figure("plot_group", "lead{lead}_{pixel}"),
     log:
         f"{RUN}/logs/plot_group/lead{{lead}}_{{pixel}}.log",
     benchmark:
@@ -103,7 +90,7 @@ rule plot_group:
     params:
         figures=settings(CONFIG.figures),
         compared=settings(CONFIG.instance.compared),
-        caption=caption("data_set", "filter", "lead", "method", "baseline", "samples", "pixel"),
+        caption=caption("plot_group"),
         code=code("plot_group"),
     message:
         "drawing figure 4, lead {wildcards.lead}, pixel {wildcards.pixel}"
@@ -116,13 +103,7 @@ rule plot_attribution_maps:
         attributions=ATTRIBUTIONS,
         skill=SKILL,
     output:
-        **figure(
-            "plot_attribution_maps",
-            MODEL,
-            "2 Training set",
-            "Maps of attributions",
-            lead="{lead}",
-        ),
+        **figure("plot_attribution_maps", MODEL),
     log:
         f"{RUN}/logs/plot_attribution_maps/{MODEL}.log",
     benchmark:
@@ -133,7 +114,7 @@ rule plot_attribution_maps:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "filter", "lead", "method", "baseline", "samples", "precision"),
+        caption=caption("plot_attribution_maps"),
         code=code("plot_attribution_maps"),
     message:
         "drawing maps of attributions, lead {wildcards.lead}"
@@ -146,7 +127,7 @@ rule plot_ablation:
         ablation=ABLATION,
         skill=SKILL,
     output:
-        **figure("plot_ablation", MODEL, "4 Ablation", "Fig. 5 ablation", lead="{lead}"),
+        **figure("plot_ablation", MODEL),
     log:
         f"{RUN}/logs/plot_ablation/{MODEL}.log",
     benchmark:
@@ -157,7 +138,7 @@ rule plot_ablation:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "lead", "months"),
+        caption=caption("plot_ablation"),
         code=code("plot_ablation"),
     message:
         "drawing figure 5, lead {wildcards.lead}"
@@ -170,14 +151,7 @@ rule plot_training:
         history=rules.train_emulator.output.history,
         skill=SKILL,
     output:
-        **figure(
-            "plot_training",
-            MODEL,
-            "5 Training",
-            "Learning curves",
-            lead="{lead}",
-            seed="{seed}",
-        ),
+        **figure("plot_training", MODEL),
     log:
         f"{RUN}/logs/plot_training/{MODEL}.log",
     benchmark:
@@ -188,7 +162,7 @@ rule plot_training:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "lead"),
+        caption=caption("plot_training"),
         code=code("plot_training"),
     message:
         "drawing the learning curves of lead {wildcards.lead}, seed {wildcards.seed}"
@@ -200,7 +174,7 @@ rule plot_skill:
     input:
         skill=by_lead(SKILL),
     output:
-        **figure("plot_skill", "skill", "1 Skill", "By lead", lead="all"),
+        **figure("plot_skill", "skill"),
     log:
         f"{RUN}/logs/plot_skill.log",
     benchmark:
@@ -211,7 +185,7 @@ rule plot_skill:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "filter"),
+        caption=caption("plot_skill"),
         code=code("plot_skill"),
     message:
         "drawing skill by lead"
@@ -223,7 +197,7 @@ rule plot_skill_maps:
     input:
         skill=SKILL,
     output:
-        **figure("plot_skill_maps", MODEL, "1 Skill", "Maps", lead="{lead}"),
+        **figure("plot_skill_maps", MODEL),
     log:
         f"{RUN}/logs/plot_skill_maps/{MODEL}.log",
     benchmark:
@@ -234,7 +208,7 @@ rule plot_skill_maps:
         **ask(2000, 15),
     params:
         figures=settings(CONFIG.figures),
-        caption=caption("data_set", "lead"),
+        caption=caption("plot_skill_maps"),
         code=code("plot_skill_maps"),
     message:
         "drawing maps of skill, lead {wildcards.lead}"
@@ -244,18 +218,26 @@ rule plot_skill_maps:
 
 # A map of a few listed pixels shows nothing.
 MAPPED_LEADS = CONFIG.leads if CONFIG.attribution.pixels == "all" else []
-# Training curves of every seed; everything else of the first.
-FIGURE_FILES = [
-    *by_lead(
-        [
-            rules.plot_forecast.output.png,
-            rules.plot_methods.output.png,
-            rules.plot_instance.output.png,
-        ]
-    ),
-    *by_lead([rules.plot_ablation.output.png, rules.plot_skill_maps.output.png]),
-    *expand(rules.plot_training.output.png, lead=CONFIG.leads, seed=CONFIG.training.seeds),
-    *expand(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),
-    *expand(rules.plot_attribution_maps.output.png, lead=MAPPED_LEADS, seed=SEED),
-    rules.plot_skill.output.png,
-]
+# Every figure of the run, by part of the report and by kind; training curves of every seed, everything else of the first.
+FIGURES = {
+    "Skill": {
+        "Skill by lead": [rules.plot_skill.output.png],
+        "Skill by place": by_lead(rules.plot_skill_maps.output.png),
+    },
+    "Training set": {
+        "Mean heatmaps (Fig. 4)": expand(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),
+        "Every pixel": by_lead(rules.plot_attribution_maps.output.png) if CONFIG.attribution.pixels == "all" else [],
+    },
+    "Single forecast": {
+        "Forecast (Fig. 1)": by_lead(rules.plot_forecast.output.png),
+        "Methods side by side (Fig. 2)": by_lead(rules.plot_methods.output.png),
+        "Three places (Fig. 3)": by_lead(rules.plot_instance.output.png),
+    },
+    "Ablation and sign check": {
+        "Ablation (Fig. 5)": by_lead(rules.plot_ablation.output.png),
+        "Signs tested": [rules.plot_sign_check.output.png],
+    },
+    "Training": {
+        "Learning curves": by_seed(rules.plot_training.output.png),
+    },
+}

@@ -17,11 +17,11 @@ rule prepare_record:
         files=RECORD_FILES,
         basins=[CONFIG.data.basins.path] if CONFIG.data.basins else [],
     output:
-        PREPARED,
+        f"{RUN}/prepare_record/{{record}}.nc",
     log:
-        f"{RUN}/logs/prepare_record.log",
+        f"{RUN}/logs/prepare_record/{{record}}.log",
     benchmark:
-        f"{RUN}/benchmarks/prepare_record.tsv"
+        f"{RUN}/benchmarks/prepare_record/{{record}}.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -30,13 +30,15 @@ rule prepare_record:
         # Where the work is done changes nothing of the result, so it is no parameter.
         dask_scheduler=CONFIG.run.dask_scheduler or "",
     params:
-        data=CONFIG.data.describe_preparation(),
+        data=lambda w: (
+            CONFIG.data.without_filter() if w.record == "unfiltered" else CONFIG.data
+        ).describe_preparation(),
         checksums=CHECKSUMS,
         source_dataset=SOURCE_DATASET,
         samples=settings(CONFIG.samples, "history", "training"),
         code=code("prepare_record"),
     message:
-        "preparing anomalies"
+        "preparing anomalies ({wildcards.record})"
     script:
         "../scripts/prepare_record.py"
 

@@ -1,11 +1,12 @@
 """The end of every run: one summary for machines and people, and one report."""
 
-import json
 import time
 
-STARTED = time.time()
+from sealiency.provenance import hash_settings
+from sealiency.report import TEMPLATE
 
-CAPTIONS = sorted(map(str, (Path(workflow.basedir) / "workflow" / "report").glob("*.rst")))
+STARTED = time.time()
+FIGURE_FILES = [file for kinds in FIGURES.values() for files in kinds.values() for file in files]
 SKILL_TABLE = f"{RUN}/write_summary/skill.csv"
 USAGE_TABLE = f"{RUN}/write_summary/usage.csv"
 
@@ -13,29 +14,50 @@ USAGE_TABLE = f"{RUN}/write_summary/usage.csv"
 # The benchmark files of the jobs of this run; those of an earlier configuration are not counted.
 BENCHMARKS = {
     "simulate_world": [f"{RUN}/benchmarks/simulate_world.tsv"] if CONFIG.data.source == "synthetic" else [],
+    "prepare_record": [
+        f"{RUN}/benchmarks/prepare_record/{record}.tsv"
+        for record in ["prepared"] + ["unfiltered"] * (CONFIG.data.filter != "none")
+    ],
     "plot_group": expand(
         f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv", lead=CONFIG.leads, pixel=GROUP_PIXELS
     ),
-    "plot_attribution_maps": expand(
-        f"{RUN}/benchmarks/plot_attribution_maps/{MODEL}.tsv", lead=MAPPED_LEADS, seed=SEED
+    "plot_attribution_maps": (
+        by_lead(f"{RUN}/benchmarks/plot_attribution_maps/{MODEL}.tsv") if CONFIG.attribution.pixels == "all" else []
     ),
     "attribute_pixels": expand(
         f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk:04d}}.tsv",
+        control="",
         lead=CONFIG.leads,
         seed=CONFIG.training.seeds,
         block=BLOCKS,
         chunk=CHUNKS,
     ),
-    **{name: [f"{RUN}/benchmarks/{name}.tsv"] for name in ("prepare_record", "plan_run", "plot_skill")},
+    "measure_fidelity": (
+        expand(f"{RUN}/benchmarks/measure_fidelity/lead{{lead}}_{{record}}.tsv", lead=CONFIG.leads, record=FIT_RECORDS)
+        if CONFIG.data.source == "synthetic"
+        else []
+    ),
+    "fit_linear": expand(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),
     **{
-        name: expand(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", lead=CONFIG.leads, seed=CONFIG.training.seeds)
-        for name in ("train_emulator", "evaluate_emulator", "reduce_shards", "plot_training")
+        name: [f"{RUN}/benchmarks/{name}.tsv"]
+        for name in ("plan_run", "plot_skill", "plot_sign_check", "write_findings")
+    },
+    **{name: by_seed(f"{RUN}/benchmarks/{name}/{MODEL}.tsv") for name in ("reduce_shards", "plot_training")},
+    **{
+        name: by_control(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", made)
+        for name, made in (
+            ("train_emulator", CONTROLS),
+            ("evaluate_emulator", EVALUATED),
+            ("survey_pixels", CONTROLS),
+            ("compare_methods", COMPARED),
+        )
     },
     **{
         name: by_lead(f"{RUN}/benchmarks/{name}/{MODEL}.tsv")
         for name in (
             "explain_instance",
             "ablate_region",
+            "check_signs",
             "plot_forecast",
             "plot_methods",
             "plot_instance",
@@ -49,24 +71,15 @@ BENCHMARKS = {
 rule write_summary:
     input:
         plan=rules.plan_run.output[0],
-        skill=expand(SKILL, lead=CONFIG.leads, seed=CONFIG.training.seeds),
-        attributions=expand(ATTRIBUTIONS, lead=CONFIG.leads, seed=CONFIG.training.seeds),
-        emulators=expand(EMULATOR, lead=CONFIG.leads, seed=CONFIG.training.seeds),
+        skill=by_seed(SKILL),
+        attributions=by_seed(ATTRIBUTIONS),
+        emulators=by_seed(EMULATOR),
+        findings=FINDINGS,
         figures=FIGURE_FILES,
     output:
         summary=SUMMARY,
-        table=report(
-            SKILL_TABLE,
-            caption="../report/table.rst",
-            category="1 Skill",
-            labels={"lead": "all"},
-        ),
-        usage=report(
-            USAGE_TABLE,
-            caption="../report/usage.rst",
-            category="6 Resources",
-            labels={"lead": "all"},
-        ),
+        table=SKILL_TABLE,
+        usage=USAGE_TABLE,
     log:
         f"{RUN}/logs/write_summary.log",
     benchmark:
@@ -87,8 +100,11 @@ rule write_summary:
 rule write_report:
     input:
         summary=SUMMARY,
+        findings=FINDINGS,
         figures=FIGURE_FILES,
-        captions=CAPTIONS,
+        captions=[str(Path(file).with_suffix(".txt")) for file in FIGURE_FILES],
+        skill=SKILL_TABLE,
+        usage=USAGE_TABLE,
     output:
         REPORT,
     log:
@@ -98,20 +114,20 @@ rule write_report:
     localrule: True
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        # The environment of a job holds no Snakemake.
-        python=sys.executable,
     params:
-        configuration=json.dumps(config),
-        snakefile=Path(workflow.basedir) / "Snakefile",
+        data_set=CONFIG.data.describe(),
+        # Plain names, which the script can be sent: Snakemake's own hang on their rule.
+        figures={
+            part: {kind: [str(file) for file in files] for kind, files in kinds.items()}
+            for part, kinds in FIGURES.items()
+        },
+        configuration=CONFIG.model_dump(mode="json"),
+        template=hash_settings(TEMPLATE.read_text(encoding="utf-8")),
         code=code("write_report"),
     message:
         "writing the report"
     script:
         "../scripts/write_report.py"
-
-
-report: "../report/workflow.rst"
 
 
 onsuccess:

@@ -5,7 +5,7 @@ from sealiency.resources import training_memory_mb, training_minutes
 
 rule train_emulator:
     input:
-        prepared=PREPARED,
+        prepared=record_of,
     output:
         emulator=EMULATOR,
         history=f"{RUN}/train_emulator/{MODEL}/history.csv",
@@ -24,11 +24,11 @@ rule train_emulator:
             TRAINING_GPUS,
         ),
     params:
-        network=settings(CONFIG.network),
+        network=lambda w: settings(CONFIG.network) | ({"linear_bottleneck": True} if w.control == "bottleneck_" else {}),
         training=lambda w: settings(training_settings(w)),
         samples=settings(CONFIG.samples, "history", "training", "validation"),
         code=code("train_emulator"),
     message:
-        "training the emulator of lead {wildcards.lead}, seed {wildcards.seed}"
+        "training the {wildcards.control}emulator of lead {wildcards.lead}, seed {wildcards.seed}"
     script:
         "../scripts/train_emulator.py"

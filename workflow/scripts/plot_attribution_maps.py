@@ -10,12 +10,12 @@ from sealiency.logs import log_job
 
 
 def main(job):
-    """Write the PNG and the PDF."""
+    """Write the PNG, the PDF and the caption."""
     settings = Figures(**job.params.figures)
     # Lazily: the radial sums of every pixel may not fit into memory.
     with xr.open_dataset(job.input.attributions, engine="netcdf4") as attributions:
         figure = plot_attribution_maps(attributions, read_netcdf(job.input.skill), settings)
-    save_figure(figure, job.output.png, job.output.pdf, settings)
+    save_figure(figure, settings, job.params.caption, job.output.png, job.output.pdf, job.output.caption)
 
 
 if __name__ == "__main__":

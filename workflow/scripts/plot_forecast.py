@@ -8,10 +8,10 @@ from sealiency.logs import log_job
 
 
 def main(job):
-    """Write the PNG and the PDF."""
+    """Write the PNG, the PDF and the caption."""
     settings = Figures(**job.params.figures)
     figure = plot_forecast(read_netcdf(job.input.instance), read_netcdf(job.input.skill), settings)
-    save_figure(figure, job.output.png, job.output.pdf, settings)
+    save_figure(figure, settings, job.params.caption, job.output.png, job.output.pdf, job.output.caption)
 
 
 if __name__ == "__main__":

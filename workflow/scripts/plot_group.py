@@ -10,7 +10,7 @@ from sealiency.logs import log_job
 
 
 def main(job):
-    """Write the PNG and the PDF."""
+    """Write the PNG, the PDF and the caption."""
     settings = Figures(**job.params.figures)
     skill = {int(dataset.attrs["lead"]): dataset for dataset in map(read_netcdf, job.input.skill)}
     compared = Pixel(**job.params.compared)
@@ -18,7 +18,7 @@ def main(job):
     by_lead = {int(dataset.attrs["lead"]): dataset for dataset in heatmaps}
     pixel = str(heatmaps[0]["pixel"].values[0])
     figure = plot_group(skill, by_lead, pixel, settings, int(job.wildcards.lead))
-    save_figure(figure, job.output.png, job.output.pdf, settings)
+    save_figure(figure, settings, job.params.caption, job.output.png, job.output.pdf, job.output.caption)
 
 
 if __name__ == "__main__":

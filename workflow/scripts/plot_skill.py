@@ -8,10 +8,11 @@ from sealiency.logs import log_job
 
 
 def main(job):
-    """Write the PNG and the PDF."""
+    """Write the PNG, the PDF and the caption."""
     settings = Figures(**job.params.figures)
     skill = {int(dataset.attrs["lead"]): dataset for dataset in map(read_netcdf, job.input.skill)}
-    save_figure(plot_skill(skill, settings), job.output.png, job.output.pdf, settings)
+    figure = plot_skill(skill, settings)
+    save_figure(figure, settings, job.params.caption, job.output.png, job.output.pdf, job.output.caption)
 
 
 if __name__ == "__main__":

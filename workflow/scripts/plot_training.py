@@ -10,11 +10,11 @@ from sealiency.logs import log_job
 
 
 def main(job):
-    """Write the PNG and the PDF."""
+    """Write the PNG, the PDF and the caption."""
     settings = Figures(**job.params.figures)
     title = f"Lead {job.wildcards.lead} months, seed {job.wildcards.seed}"
     figure = plot_training(pd.read_csv(job.input.history), read_netcdf(job.input.skill), settings, title)
-    save_figure(figure, job.output.png, job.output.pdf, settings)
+    save_figure(figure, settings, job.params.caption, job.output.png, job.output.pdf, job.output.caption)
 
 
 if __name__ == "__main__":

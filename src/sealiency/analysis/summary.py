@@ -56,16 +56,19 @@ def summarise_run(
     -------
     dict
         Skill by lead, seed, period and predictor; worst completeness error by lead; what each stage asked for and used
-        (see `summarise_usage`); versions; seeds.
+        (see `summarise_usage`); SHA-256 of the record and of the emulators; versions; seeds.
     pandas.DataFrame
         The skill as a table, one row a lead, seed, period and predictor.
     """
     rows: list[dict[str, Any]] = []
     beats: dict[str, bool] = {}
+    hashes: dict[str, str] = {}
     for path in skill:
         dataset = read_netcdf(path)
         lead, seed = int(dataset.attrs["lead"]), int(dataset.attrs["seed"])
         beats[f"lead{lead}_seed{seed}"] = bool(dataset.attrs["beats_persistence"])
+        inputs = json.loads(dataset.attrs["inputs_sha256"])
+        hashes |= {"record": inputs["prepared"], f"emulator_lead{lead}_seed{seed}": inputs["emulator"]}
         for period in dataset["period"].values.tolist():
             for predictor in dataset["predictor"].values.tolist():
                 chosen = dataset.sel(period=period, predictor=predictor)
@@ -100,6 +103,7 @@ def summarise_run(
             {key: content[key] for key in ("lead", "seed", "best_epoch", "precision", "device", "threads")}
             for content in trained
         ],
+        "sha256": hashes,
         "seeds": sorted({content["seed"] for content in trained}),
         "plan": json.loads(Path(plan).read_text(encoding="utf-8")),
         "versions": {

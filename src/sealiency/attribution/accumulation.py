@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sealiency.attribution.methods import Tile
+from sealiency.attribution.attributor import Tile
 from sealiency.data.places import measure_distance
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import Composition, DenseLayer, DenseNet, UpsamplingComposition
+from sealiency.models.densenet import Composition, DenseLayer, DenseNet, LinearBottleneck, UpsamplingComposition
 
 
 class Span(NamedTuple):
@@ -217,7 +217,32 @@ class _DenseLayer:
         return self.convolution.count(window)
 
 
-_Step = _Convolution | _Interpolation | _Activation | _DenseLayer
+class _LinearBottleneck:
+    """A linear layer over all cells, shared by the channels and added to its input: every cell is seen."""
+
+    def __init__(self, layer: LinearBottleneck, grid: tuple[int, int], precision: torch.dtype) -> None:
+        self.layer, self.output_grid, self.channels = layer, grid, layer.channels
+        self.weight = layer.linear.weight.detach().to(precision)
+        self.whole = Window(*(Span(0, size) for size in grid))
+
+    def forward(self, x: Tensor, seen: list[Tensor]) -> Tensor:
+        return self.layer(x)
+
+    def see(self, window: Window) -> Window:
+        return self.whole
+
+    def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
+        used = window.cut(self.weight.T.unflatten(1, self.output_grid)).flatten(1)
+        pulled = functional.linear(rows.flatten(2), used).unflatten(2, self.output_grid)
+        pulled = pulled.contiguous(memory_format=torch.channels_last)
+        window.cut(pulled).add_(rows)
+        return pulled
+
+    def count(self, window: Window) -> int:
+        return window.shape[0] * window.shape[1] * self.weight.shape[1] * self.channels
+
+
+_Step = _Convolution | _Interpolation | _Activation | _DenseLayer | _LinearBottleneck
 
 
 def _build_steps(network: DenseNet, grid: tuple[int, int], precision: torch.dtype) -> list[_Step]:
@@ -241,6 +266,8 @@ def _build_steps(network: DenseNet, grid: tuple[int, int], precision: torch.dtyp
                 steps.append(_Activation(layer.norm, here()))
                 steps.append(_Interpolation(layer, here(), precision))
                 steps.append(_Convolution(layer.conv, here(), precision))
+            elif type(layer) is LinearBottleneck:
+                steps.append(_LinearBottleneck(layer, here(), precision))
             else:
                 where = ".".join(filter(None, ("layers", name, place)))
                 raise SealiencyError(

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 
 from sealiency.attribution.accumulation import Sums
+from sealiency.attribution.attributor import Attributor
 from sealiency.attribution.completeness import check_completeness, measure_completeness
-from sealiency.attribution.methods import Attributor, build_method
+from sealiency.attribution.methods import build_method
 from sealiency.attribution.shards import Identity, divide_samples, hash_rule
 from sealiency.config.attribution import SCHEDULING, Attribution
 from sealiency.data.places import list_block_pixels
@@ -65,6 +67,7 @@ def make_attributor(emulator: Emulator, record: PreparedRecord, settings: Attrib
         settings.memory_gb * 1e9 / 2,
         settings.integration_steps,
         settings.precision,
+        settings.occlusion_window,
     )
 
 
@@ -108,38 +111,10 @@ def attribute_pixels(
     blocks = divide_samples(chosen, settings.bootstrap_block, int(settings.sample_chunks), chunk)
     samples = [sample for run in blocks for sample in run]
     pixels = list_block_pixels(settings, block, record.ocean.numpy(), record.lat, record.lon)
-    names = [f"{name} (row {row}, column {column})" for name, row, column in pixels]
     attributor = make_attributor(emulator, record, settings, settings.method)
-    inputs = SampleWindows(record.anomaly, emulator.lead, emulator.history).inputs(samples)
-    flat = [row * record.ocean.shape[1] + column for _, row, column in pixels]
-    expected = attributor.output_difference(inputs)[:, flat].double().cpu().numpy()
-    sums = Sums(
-        [(row, column) for _, row, column in pixels],
-        record.lat,
-        record.lon,
-        settings.distance_edges,
-        emulator.history,
-        [len(run) for run in blocks],
-        settings.keeps_heatmaps,
-        choose_device(settings.device),
+    sums, completeness = sum_attributions(
+        emulator, record, settings, attributor, pixels, blocks, settings.keeps_heatmaps
     )
-    completeness = np.full((len(samples), len(pixels)), np.nan)
-    tiles = track(
-        attributor.tiles(inputs, flat),
-        f"lead {emulator.lead} attribution",
-        completeness.size,
-        "attribution",
-        weigh=lambda tile: tile.attributions.shape[0] * tile.attributions.shape[1],
-    )
-    for tile in tiles:
-        errors = measure_completeness(*sums.add(tile), expected[tile.samples, tile.pixels])
-        chosen_names = [names[at] for at in tile.pixels]
-        check_completeness(
-            errors, attributor.tolerance, attributor.mend, samples[tile.samples], chosen_names, emulator.lead
-        )
-        completeness[tile.samples, tile.pixels] = errors
-    if np.isnan(completeness).any():
-        raise SealiencyError(f"{target}: some samples or pixels were not attributed; this is a fault of the method")
     identity = identify(emulator, record, settings, attributor)
     provenance = describe_provenance(
         settings.model_dump(mode="json", exclude={*SCHEDULING, "device"}),
@@ -160,6 +135,77 @@ def attribute_pixels(
         shard.attrs["identity"] = json.dumps(asdict(identity))
         shard.attrs.update(provenance)
     LOGGER.info("%d samples, %d pixels, worst completeness error %.3g", len(samples), len(pixels), completeness.max())
+
+
+def sum_attributions(
+    emulator: Emulator,
+    record: PreparedRecord,
+    settings: Attribution,
+    attributor: Attributor,
+    pixels: Sequence[tuple[str, int, int]],
+    blocks: Sequence[Sequence[int]],
+    heatmaps: bool,
+) -> tuple[Sums, np.ndarray]:
+    """Attribute some pixels over some samples, check completeness, and sum.
+
+    Parameters
+    ----------
+    emulator, record, settings, attributor
+        Emulator, prepared record, attribution settings, and the method made with them.
+    pixels
+        Name, row and column of each pixel.
+    blocks
+        Samples of each bootstrap block, by number k.
+    heatmaps
+        Whether to keep sums by cell as well.
+
+    Returns
+    -------
+    Sums
+        What is kept of the attributions, standardised units.
+    numpy.ndarray
+        Completeness errors, float64 of shape (sample, pixel).
+
+    Raises
+    ------
+    SealiencyError
+        If an attribution breaks completeness by more than the method's bound; sample, pixel and value are named.
+    """
+    samples = [sample for run in blocks for sample in run]
+    names = [f"{name} (row {row}, column {column})" for name, row, column in pixels]
+    inputs = SampleWindows(record.anomaly, emulator.lead, emulator.history).inputs(samples)
+    flat = [row * record.ocean.shape[1] + column for _, row, column in pixels]
+    expected = attributor.output_difference(inputs)[:, flat].double().cpu().numpy()
+    sums = Sums(
+        [(row, column) for _, row, column in pixels],
+        record.lat,
+        record.lon,
+        settings.distance_edges,
+        emulator.history,
+        [len(run) for run in blocks],
+        heatmaps,
+        choose_device(settings.device),
+    )
+    completeness = np.full((len(samples), len(pixels)), np.nan)
+    tiles = track(
+        attributor.tiles(inputs, flat),
+        f"lead {emulator.lead} attribution",
+        completeness.size,
+        "attribution",
+        weigh=lambda tile: tile.attributions.shape[0] * tile.attributions.shape[1],
+    )
+    for tile in tiles:
+        errors = measure_completeness(*sums.add(tile), expected[tile.samples, tile.pixels])
+        chosen_names = [names[at] for at in tile.pixels]
+        check_completeness(
+            errors, attributor.tolerance, attributor.mend, samples[tile.samples], chosen_names, emulator.lead
+        )
+        completeness[tile.samples, tile.pixels] = errors
+    if np.isnan(completeness).any():
+        raise SealiencyError(
+            f"lead {emulator.lead}: some samples or pixels were not attributed; this is a fault of the method"
+        )
+    return sums, completeness
 
 
 def identify(emulator: Emulator, record: PreparedRecord, settings: Attribution, attributor: Attributor) -> Identity:

@@ -133,11 +133,14 @@ def list_layers(network: Network, history: int, rows: int, columns: int) -> list
     def dense_block(cells: int, channels: int, layers: int) -> list[Layer]:
         return [Layer(cells, cells, channels + n * growth, growth, 3) for n in range(layers)]
 
+    # A linear layer over cells, shared by the channels, is as much as a convolution to as many channels as there are cells.
+    linear = [Layer(quarter, quarter, after_first // 2, quarter, 1)] if network.linear_bottleneck else []
     return [
         Layer(whole, half, history, stem, 5),
         *dense_block(half, stem, first),
         Layer(half, half, after_first, after_first // 2, 1),
         Layer(half, quarter, after_first // 2, after_first // 2, 3),
+        *linear,
         *dense_block(quarter, after_first // 2, middle),
         Layer(quarter, quarter, after_middle, after_middle // 2, 1),
         Layer(quarter, doubled, after_middle // 2, after_middle // 2, 3),

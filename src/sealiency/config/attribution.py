@@ -4,7 +4,7 @@ import itertools
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sealiency.config.base import Section
 from sealiency.config.data import Region
@@ -12,7 +12,66 @@ from sealiency.config.data import Region
 # Half the circumference of the Earth.
 FARTHEST_KM = 20015.0
 
-Method = Literal["deeplift", "deeplift_shap", "integrated_gradients", "guided_backprop"]
+REFUSED_METHODS = {
+    "lrp": (
+        "with an epsilon near 0 it equals input_x_gradient on a network of ReLUs, so it would add nothing, and Captum's is not "
+        "exact where layers share their input, as in a dense block; compare input_x_gradient in instance.methods instead"
+    ),
+    "gradcam": (
+        "it gives one map for all input months together, which cannot be laid on months; choose deeplift, or compare saliency "
+        "in instance.methods instead"
+    ),
+}
+"""Methods that are known and not exact here, with the reason and what to do."""
+
+WITHOUT_COMPLETENESS = {
+    "guided_backprop": "is a filtered gradient, which does not sum to the forecast",
+    "input_x_gradient": "does not sum to the forecast, because the shifts of batch norm act as biases",
+    "saliency": "is a gradient, which does not sum to the forecast",
+    "occlusion": "takes windows away one at a time, and their drops do not sum to the forecast",
+}
+"""Methods that serve single forecasts only, with the reason."""
+
+WITHOUT_BASELINE = ("guided_backprop", "input_x_gradient", "saliency")
+"""Methods that hold the input against nothing."""
+
+
+def _refuse_method(name: Any) -> Any:
+    if isinstance(name, str) and name in REFUSED_METHODS:
+        raise ValueError(REFUSED_METHODS[name])
+    return name
+
+
+Method = Annotated[
+    Literal[
+        "deeplift",
+        "deeplift_shap",
+        "integrated_gradients",
+        "guided_backprop",
+        "input_x_gradient",
+        "saliency",
+        "occlusion",
+    ],
+    BeforeValidator(_refuse_method),
+]
+
+
+Length = Annotated[int, Field(ge=1)]
+
+
+def name_baseline(method: str, samples: int) -> str:
+    """Return the baseline of a method in words.
+
+    Parameters
+    ----------
+    method
+        Name of the method.
+    samples
+        Training samples that form the baselines; 0 is the zero baseline.
+    """
+    if method in WITHOUT_BASELINE:
+        return "none"
+    return f"{samples} training samples" if samples else "zero"
 
 
 class Pixel(Section):
@@ -41,7 +100,7 @@ class Attribution(Section):
     """The mean heatmaps over the training samples."""
 
     method: Method = "deeplift"
-    """Attribution method of the mean heatmaps."""
+    """Attribution method of the mean heatmaps: one with completeness, so deeplift, deeplift_shap or integrated_gradients."""
     pixels: Literal["all"] | Annotated[list[Pixel], Field(min_length=1)] = [
         Pixel(name="group", lat=55.5, lon=-43.5),
     ]
@@ -76,6 +135,9 @@ class Attribution(Section):
     methods of instance.methods use float32."""
     integration_steps: int = Field(default=64, ge=2)
     """Steps of integrated gradients."""
+    occlusion_window: tuple[Length, Length, Length] = (1, 7, 7)
+    """Months, rows and columns that occlusion sets to zero together; windows lie side by side and are cut off at the edges.
+    Each window that holds ocean is a forecast more."""
     baseline_samples: int = Field(default=0, ge=0)
     """Training samples that form the baselines of deeplift_shap; 0 is the zero baseline, which equals deeplift. It has no
     effect on other methods, deeplift among them."""
@@ -87,10 +149,12 @@ class Attribution(Section):
     def describe_baseline(self, method: str | None = None) -> str:
         """Return the baseline of a method, or of the mean heatmaps', in words."""
         method = method or self.method
-        if method == "guided_backprop":
-            return "none"
-        from_samples = method == "deeplift_shap" and self.baseline_samples
-        return f"{self.baseline_samples} training samples" if from_samples else "zero"
+        return name_baseline(method, self.baseline_samples if method == "deeplift_shap" else 0)
+
+    def describe_samples(self, training: int) -> str:
+        """Return which of so many training samples are explained, in words."""
+        number = self.count_samples(training)
+        return f"all {training} training samples" if number == training else f"{number} of {training} training samples"
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -131,11 +195,18 @@ def select_block(attribution: Attribution, block: str) -> Attribution:
     """Return the settings that one block's shards depend on, so that nothing else makes them anew."""
     defaults = {name: field.default for name, field in Attribution.model_fields.items()}
     update: dict[str, Any] = {name: defaults[name] for name in SCHEDULING}
+    # It serves single forecasts only.
+    update["occlusion_window"] = defaults["occlusion_window"]
     update["heatmaps"] = attribution.keeps_heatmaps
     if attribution.pixels != "all":
         update["pixel_blocks"] = defaults["pixel_blocks"]
         update["pixels"] = [pixel for pixel in attribution.pixels if pixel.name == block]
     return attribution.model_copy(update=update)
+
+
+def select_listed(attribution: Attribution, compared: Pixel) -> Attribution:
+    """Return the settings with a list of pixels: that of the settings, or the compared pixel where `all` are explained."""
+    return attribution if attribution.pixels != "all" else attribution.model_copy(update={"pixels": [compared]})
 
 
 class Instance(Section):
@@ -156,13 +227,48 @@ class Instance(Section):
     cold: Pixel | None = None
     """Pixel C; null takes the ocean cell with the lowest target anomaly, 5 or more cells inside the region."""
 
+    @field_validator("methods")
+    @classmethod
+    def _check_methods(cls, methods: list[str]) -> list[str]:
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"{methods} holds one method twice; name each once")
+        return methods
+
+
+class SignCheck(Section):
+    """The test of what the sign of an attribution means: inputs of one sign are set to zero, and the output must move."""
+
+    samples: int = Field(default=60, ge=1)
+    """Validation samples tested, spread evenly over the period; all of them where there are fewer."""
+
 
 class Ablation(Section):
-    """The ablation experiment: a box of the input replaced by zero (the climatology) in some months."""
+    """The ablation experiment: what a box of the input holds is replaced in some months."""
 
     region: Region = Region(south=45, north=52, west=-45, east=-35)
     """The box that is ablated."""
     months: Literal["all"] | Annotated[list[Annotated[int, Field(le=-1)]], Field(min_length=1)] = "all"
     """Input months ablated, as negative lags (-36 is the earliest, -1 the latest), or all."""
+    replacement: Literal["zero", "climatology", "noise"] = "zero"
+    """What takes the box's place: zero, the climatology that anomalies are taken from; climatology, the mean anomaly of
+    the same calendar month over the training months (about zero where data.climatology is monthly); noise, the box as
+    a training sample drawn at random has it, a realistic pattern that has nothing to do with the rest of the input."""
+    seed: int = Field(default=0, ge=0)
+    """Seed by which noise draws the training samples; no effect on other replacements."""
     sample: int = Field(default=0, ge=0)
     """Index of the sample in the validation period that is shown; the mean is over all of it."""
+
+    def describe_replacement(self) -> str:
+        """Return what takes the box's place, in words."""
+        return {
+            "zero": "zero (the climatology)",
+            "climatology": "the mean anomaly of the calendar month over the training months",
+            "noise": f"the box of a training sample drawn at random (seed {self.seed})",
+        }[self.replacement]
+
+    def describe_months(self) -> str:
+        """Return the ablated input months in words."""
+        if self.months == "all":
+            return "all input months"
+        listed = ", ".join(f"\N{MINUS SIGN}{-month}" for month in self.months)
+        return f"input month{'s' * (len(self.months) > 1)} {listed}"

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sealiency.config.attribution import Ablation, Attribution, Instance
+from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribution, Instance
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
+from sealiency.config.findings import Findings
 
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[str]:
@@ -70,6 +71,15 @@ def _check_months(samples: Samples, ablation: Ablation) -> Iterator[str]:
             yield f"ablation.months {outside} lie before the earliest input month -{samples.history}"
 
 
+def _check_replacement(samples: Samples, ablation: Ablation) -> Iterator[str]:
+    months = samples.history + samples.training - 1
+    if ablation.replacement == "climatology" and months < 12:
+        yield (
+            f"ablation.replacement climatology needs every calendar month, and there are {months} training months; raise "
+            "samples.training, or choose zero or noise"
+        )
+
+
 def _check_counts(samples: Samples, attribution: Attribution) -> Iterator[str]:
     for name, count in (("samples", attribution.samples), ("baseline_samples", attribution.baseline_samples)):
         if count != "all" and count > samples.training:
@@ -83,11 +93,17 @@ def _check_counts(samples: Samples, attribution: Attribution) -> Iterator[str]:
         )
 
 
+def _check_findings(attribution: Attribution, findings: Findings) -> Iterator[str]:
+    if findings.far_km not in attribution.distance_edges:
+        yield f"findings.far_km ({findings.far_km:g}) is no edge of attribution.distance_edges; name one of them"
+
+
 def _check_method(attribution: Attribution) -> Iterator[str]:
-    if attribution.method == "guided_backprop":
+    if attribution.method in WITHOUT_COMPLETENESS:
         yield (
-            "attribution.method guided_backprop does not sum to the forecast, so it has no completeness to check; "
-            "choose deeplift, deeplift_shap or integrated_gradients, and compare guided_backprop in instance.methods"
+            f"attribution.method {attribution.method} {WITHOUT_COMPLETENESS[attribution.method]}, so it has no completeness to "
+            "check; choose deeplift, deeplift_shap or integrated_gradients, and compare "
+            f"{attribution.method} in instance.methods"
         )
     if attribution.method == "integrated_gradients" and attribution.precision in ("bfloat16", "tf32"):
         yield (
@@ -105,6 +121,8 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("data", "attribution"), _check_explained_pixels),
     (("data", "instance"), _check_instance_pixels),
     (("samples", "ablation"), _check_months),
+    (("samples", "ablation"), _check_replacement),
     (("samples", "attribution"), _check_counts),
+    (("attribution", "findings"), _check_findings),
     (("attribution",), _check_method),
 ]

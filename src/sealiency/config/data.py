@@ -137,6 +137,10 @@ class Data(Section):
             else f"{self.filter.replace('_', ' ')} over {self.filter_months} months"
         )
 
+    def without_filter(self) -> "Data":
+        """Return the settings without a filter, where the seasonal cycle is taken out month by month."""
+        return self.model_copy(update={"filter": "none", "climatology": "monthly"})
+
     def describe_preparation(self) -> dict[str, Any]:
         """Return the settings that the prepared record depends on: not what made the files, or brought them here."""
         elsewhere: Any = {"synthetic": True, "files": {"title"}, "esgf": set(Esgf.model_fields) - {"facets"}}

@@ -23,6 +23,9 @@ class Network(Section):
     """Interpolation of the two upsampling steps: nearest as in the paper's table, bicubic as in its text."""
     residual: bool = False
     """Add the network's output to persistence (month -1), so that it learns the change alone."""
+    linear_bottleneck: bool = False
+    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
+    place (what the paper plans)."""
 
 
 class Training(Section):
@@ -63,8 +66,10 @@ class LeadTraining(Section):
     """Lead, months."""
     seed: int
     """Seed of weights, order of samples and dropout."""
+    control: Literal["none", "random", "shuffled"] = "none"
+    """Whether the emulator is a control of the findings: random weights, or trained on shuffled targets."""
     epochs: int
-    """Most epochs."""
+    """Most epochs; none for random weights."""
     dropout: float
     """Dropout of whole channels after each dense layer."""
     batch_size: int
@@ -83,11 +88,17 @@ class LeadTraining(Section):
     """Where training runs."""
 
 
-def resolve_training(training: Training, lead: int, seed: int) -> LeadTraining:
+def resolve_training(
+    training: Training, lead: int, seed: int, control: Literal["none", "random", "shuffled"] = "none"
+) -> LeadTraining:
     """Return the settings of one lead and seed, so that another lead's settings do not touch its job."""
     chosen = {
         name: value[lead] if isinstance(value := getattr(training, name), dict) else value
         for name in ("epochs", "dropout")
     }
+    if control == "random":
+        # Nothing else of the training touches them.
+        kept = {name: getattr(training, name) for name in ("batch_size", "device", "precision")}
+        training, chosen = Training(**kept), {"epochs": 0, "dropout": 0.0}
     shared = training.model_dump(exclude={"seeds", "epochs", "dropout"})
-    return LeadTraining(lead=lead, seed=seed, **chosen, **shared)
+    return LeadTraining(lead=lead, seed=seed, control=control, **chosen, **shared)

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from sealiency.config.attribution import Ablation, Attribution, Instance
+from sealiency.config.attribution import Ablation, Attribution, Instance, SignCheck
 from sealiency.config.base import Section
 from sealiency.config.consistency import find_conflicts
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Lead, Network, Training
 from sealiency.config.figures import Figures
+from sealiency.config.findings import Control, Findings
 from sealiency.errors import SealiencyError
 
 _UNION_MEMBER = re.compile(r"[\[(]|^(int|float|str|dict|constrained-int|constrained-float)$")
@@ -54,8 +55,17 @@ class Configuration(Section):
     """The explanation of single forecasts."""
     ablation: Ablation = Ablation()
     """The ablation experiment."""
+    sign_check: SignCheck = SignCheck()
+    """The test of what the sign of an attribution means."""
+    findings: Findings = Findings()
+    """The paper's claims as numbers beside their nulls."""
     figures: Figures = Figures()
     """Appearance of the figures."""
+
+    def find_controls(self) -> list[Control]:
+        """Return the controls that differ from the run's own emulators."""
+        own = {"unfiltered": self.data.filter == "none", "bottleneck": self.network.linear_bottleneck}
+        return [control for control in self.findings.controls if not own.get(control, False)]
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:

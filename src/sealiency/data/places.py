@@ -102,6 +102,28 @@ def list_block_pixels(
     return [(pixel.name, row, column)]
 
 
+def list_survey_pixels(stride: int, ocean: np.ndarray) -> list[tuple[str, int, int]]:
+    """Return the name, row and column of the ocean pixels at every so many rows and columns, named as among `all`.
+
+    Parameters
+    ----------
+    stride
+        Rows, and columns, from one pixel to the next; the first is half of that from the edge.
+    ocean
+        Ocean mask, bool of shape (lat, lon).
+
+    Raises
+    ------
+    SealiencyError
+        If no ocean lies there.
+    """
+    cells = np.argwhere(ocean)
+    cells = _order_by_neighbourhood(cells[(cells % stride == stride // 2).all(1)], ocean.shape)
+    if not len(cells):
+        raise SealiencyError(f"findings.stride = {stride}: no ocean pixel lies at such rows and columns; lower it")
+    return [(f"r{row}c{column}", int(row), int(column)) for row, column in cells]
+
+
 def _order_by_neighbourhood(cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     # The engine attributes the pixels that share a cell of the network's coarsest grid, a quarter of each side, together.
     coarse = [cells[:, axis] * math.ceil(size / COARSENING) // size for axis, size in enumerate(shape)]
@@ -187,3 +209,24 @@ def measure_distance(lat: np.ndarray, lon: np.ndarray, row: int, column: int) ->
         np.sin((phi - phi[row]) / 2) ** 2 + np.cos(phi) * np.cos(phi[row]) * np.sin((theta - theta[0, column]) / 2) ** 2
     )
     return 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(half, 1)))
+
+
+def measure_distance_from(cells: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """Return the great-circle distance of every cell from the nearest of some cells.
+
+    Parameters
+    ----------
+    cells
+        Bool of shape (lat, lon), true at one cell or more.
+    lat, lon
+        Cell centres, degrees.
+
+    Returns
+    -------
+    numpy.ndarray
+        Distances in km, float64 of shape (lat, lon); 0 at the cells themselves.
+    """
+    nearest = np.full(cells.shape, np.inf)
+    for row, column in np.argwhere(cells).tolist():
+        np.minimum(nearest, measure_distance(lat, lon, row, column), out=nearest)
+    return nearest

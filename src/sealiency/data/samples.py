@@ -94,6 +94,12 @@ def choose_samples(training: range, count: int | str) -> list[int]:
     return [training[int(position)] for position in np.round(positions)]
 
 
+def choose_blocks(training: range, most: int, bootstrap_block: int) -> list[list[int]]:
+    """Return at most so many training samples, spread evenly, in bootstrap blocks of consecutive ones; the last may be shorter."""
+    chosen = choose_samples(training, min(most, len(training)))
+    return [chosen[start : start + bootstrap_block] for start in range(0, len(chosen), bootstrap_block)]
+
+
 def divide(items: list[T], parts: int, part: int) -> list[T]:
     """Return part number `part` of a list divided into `parts` runs whose lengths differ by one at most."""
     return items[part * len(items) // parts : (part + 1) * len(items) // parts]

@@ -39,6 +39,9 @@ METHOD_NAMES = {
     "deeplift": "DeepLIFT",
     "deeplift_shap": "DeepLiftShap",
     "guided_backprop": "Guided backprop",
+    "input_x_gradient": "Input \N{MULTIPLICATION SIGN} gradient",
+    "saliency": "Saliency",
+    "occlusion": "Occlusion",
 }
 
 _LAND = "0.80"
@@ -491,13 +494,17 @@ def no_skill_text(skill: xr.Dataset) -> str:
     )
 
 
-def save_figure(figure: Figure, png: str | Path, pdf: str | Path, settings: Figures) -> None:
-    """Write a figure as PNG and as PDF, each whole or not at all and the same bytes each time."""
+def save_figure(
+    figure: Figure, settings: Figures, caption: str, png: str | Path, pdf: str | Path, text: str | Path
+) -> None:
+    """Write a figure as PNG and PDF and its caption as text, each whole or not at all and the same bytes each time."""
     with matplotlib.rc_context(_STYLE):
         with write_whole(png) as partial:
             figure.savefig(partial, format="png", dpi=settings.dpi)
         with write_whole(pdf) as partial:
             figure.savefig(partial, format="pdf", dpi=settings.dpi, metadata={"CreationDate": None})
+    with write_whole(text) as partial:
+        partial.write_text(caption + "\n", encoding="utf-8")
 
 
 def _widen_header(figure: Figure, above: float, below: float) -> None:

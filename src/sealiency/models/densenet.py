@@ -56,6 +56,22 @@ class UpsamplingComposition(Composition):
         return self.conv(functional.interpolate(self.relu(self.norm(x)), size=self.size, mode=self.mode))
 
 
+class LinearBottleneck(nn.Module):
+    """A linear layer over all cells, shared by the channels, whose output is added to its input."""
+
+    def __init__(self, channels: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.channels = channels
+        cells = grid[0] * grid[1]
+        self.linear = nn.Linear(cells, cells, bias=False)
+        # Training starts from the network without it, and takes from afar only what serves.
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, lat, lon) to the same shape."""
+        return x + self.linear(x.flatten(2)).unflatten(2, x.shape[2:])
+
+
 def _dense_block(channels: int, layers: int, growth_rate: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(*(DenseLayer(channels + n * growth_rate, growth_rate, dropout) for n in range(layers)))
 
@@ -108,6 +124,7 @@ class DenseNet(nn.Module):
                 _check_nearest(middle_size // 2, middle_size)
                 _check_nearest(middle_size, size)
         output = Composition(decoder // 4, 1, BLOCK_KERNEL)
+        coarsest = (halfway[0] // 2, halfway[1] // 2)
         self.residual = settings.residual
         self.layers = nn.Sequential(
             OrderedDict(
@@ -116,6 +133,7 @@ class DenseNet(nn.Module):
                 downsampling=nn.Sequential(
                     Composition(halved, halved // 2, 1),
                     Composition(halved // 2, halved // 2, BLOCK_KERNEL, stride=2),
+                    *([LinearBottleneck(halved // 2, coarsest)] if settings.linear_bottleneck else []),
                 ),
                 dense_block_2=_dense_block(halved // 2, middle, growth, dropout),
                 upsampling_1=nn.Sequential(

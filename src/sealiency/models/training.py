@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
+from sealiency.models.controls import randomise
 from sealiency.models.densenet import DenseNet
 from sealiency.models.devices import choose_device, choose_precision
 from sealiency.models.emulator import load_torch, save_torch
@@ -111,6 +113,8 @@ def train_emulator(
                 LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
             else:
                 LOGGER.info("%s belongs to other settings, data or code; starting afresh", checkpoint)
+        if settings.control == "random":
+            state.randomise()
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             try:
                 state.run_epoch()
@@ -249,8 +253,14 @@ class _TrainingState:
         self.ocean = ocean.to(self.device)
         self.windows = SampleWindows(anomaly, settings.lead, history)
         self.split = split
+        # The sample whose target belongs to each sample: its own, or another one's of the same period.
+        self.target_samples = np.arange(len(anomaly))
+        if settings.control == "shuffled":
+            generator = np.random.default_rng(settings.seed)
+            for period in (split.training, split.validation):
+                self.target_samples[period.start : period.stop] = generator.permutation(period)
         validation = list(split.validation)
-        persistence = masked_mse(self.windows.persistence(validation), self.windows.targets(validation), ocean)
+        persistence = masked_mse(self.windows.persistence(validation), self._targets(validation).cpu(), ocean)
         self.persistence_rmse = math.sqrt(persistence.item())
         self.epoch = 0
         self.best_epoch = 0
@@ -284,10 +294,7 @@ class _TrainingState:
         self.epoch += 1
         if not self.rows or validation_rmse < min(row["validation_rmse"] for row in self.rows):
             self.best_epoch = self.epoch
-            self.best_weights = {
-                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for name, value in self.network.state_dict().items()
-            }
+            self.best_weights = self._copy_weights()
         seconds = self.seconds + time.monotonic() - self.began
         self.left, self.squared, self.seconds = None, 0.0, 0.0
         self.rows.append(
@@ -319,7 +326,7 @@ class _TrainingState:
             self.left = torch.randperm(len(self.split.training), generator=self.order) + self.split.training.start
         while len(self.left):
             batch = self.left[: self.settings.batch_size]
-            loss = masked_mse(self._forecast(batch), self.windows.targets(batch.tolist()).to(self.device), self.ocean)
+            loss = masked_mse(self._forecast(batch), self._targets(batch.tolist()), self.ocean)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -333,14 +340,48 @@ class _TrainingState:
         squared = 0.0
         with torch.inference_mode():
             for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
-                targets = self.windows.targets(batch.tolist()).to(self.device)
-                squared += masked_mse(self._forecast(batch), targets, self.ocean).item() * len(batch)
+                squared += masked_mse(self._forecast(batch), self._targets(batch.tolist()), self.ocean).item() * len(
+                    batch
+                )
                 # Validation changes no state: a later run begins it anew.
                 self._heed_signals()
         return math.sqrt(squared / len(self.split.validation))
 
+    def randomise(self) -> None:
+        """Take random weights in place of training, with outputs of the size that training would aim at."""
+        training = list(self.split.training)
+        wanted = self._targets(training).cpu()
+        if self.network.residual:
+            wanted -= self.windows.persistence(training)
+        rms = math.sqrt(float((wanted[:, self.ocean.cpu()].double() ** 2).mean()))
+        batches = torch.as_tensor(training).split(self.settings.batch_size)
+        randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
+        self.best_weights = self._copy_weights()
+        self.rows.append(
+            {
+                "epoch": 0,
+                "learning_rate": 0.0,
+                "training_rmse": math.nan,
+                "validation_rmse": self._validate(),
+                "persistence_rmse": self.persistence_rmse,
+                "seconds": 0.0,
+            }
+        )
+
+    def _copy_weights(self) -> dict[str, Tensor]:
+        return {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.network.state_dict().items()
+        }
+
+    def _targets(self, samples: list[int]) -> Tensor:
+        return self.windows.targets(self.target_samples[samples].tolist()).to(self.device)
+
+    def _inputs(self, samples: Tensor) -> Tensor:
+        return self.windows.inputs(samples.tolist()).to(self.device, memory_format=torch.channels_last)
+
     def _forecast(self, samples: Tensor) -> Tensor:
-        inputs = self.windows.inputs(samples.tolist()).to(self.device, memory_format=torch.channels_last)
+        inputs = self._inputs(samples)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision == torch.bfloat16):
             # The loss is taken in float32: squares of small errors would vanish in bfloat16.
             return self.network(inputs)[:, 0].float()

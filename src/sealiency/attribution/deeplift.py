@@ -1,0 +1,134 @@
+"""DeepLIFT and DeepLiftShap by the engine, which makes the explanation of every ocean pixel possible."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sealiency.attribution.attributor import SAMPLES_ON_PROCESSOR, Method, Tile, count_fitting
+from sealiency.attribution.engine import Engine, Linearisation, Window
+from sealiency.errors import SealiencyError
+from sealiency.models.devices import arithmetic
+
+LOGGER = logging.getLogger(__name__)
+
+
+class DeepLift(Method):
+    """DeepLIFT with the rescale rule (Shrikumar et al. 2019) and one baseline, by the engine."""
+
+    name: ClassVar = "deeplift"
+    precisions: ClassVar = ("float32", "float64", "bfloat16", "tf32")
+    # Those of bfloat16 and tf32 leave room for rounding, which benchmarks/attribution.py measures, and catch a wrong rule.
+    tolerances: ClassVar = {"float32": 1e-6, "float64": 1e-12, "bfloat16": 1e-2, "tf32": 1e-3}
+
+    def _prepare(self) -> None:
+        baselines, memory = self.baselines, self.memory
+        rows = torch.bfloat16 if self.precision == "bfloat16" else baselines.dtype
+        lat, lon = baselines.shape[2:]
+        self.engine = Engine(self.network, (lat, lon), rows)
+        self.at_once: int | None = None
+        # What every baseline takes as long as the method is used: one is no more than another sample.
+        self.held = 0 if len(baselines) == 1 else len(baselines) * self.engine.measure_linearisation()
+        if self.held > memory / 2:
+            raise SealiencyError(
+                f"attribution.baseline_samples = {len(baselines)}: so many baselines take {self.held / 1e9:.3g} GB, more than "
+                f"a quarter of attribution.memory_gb; lower it, or set memory_gb to {4 * self.held / 1e9:.3g} or more"
+            )
+        with arithmetic(self.precision):
+            parts = [self.engine.observe(part) for part in baselines.split(SAMPLES_ON_PROCESSOR)]
+        self.observed = [torch.cat(values) for values in zip(*parts, strict=True)]
+
+    def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
+        """Give attributions group by group of neighbouring pixels, in batches of samples."""
+        if len(self.baselines) > 1:
+            # As many samples would each be held against another one.
+            raise ValueError(f"DeepLift takes one baseline, not {len(self.baselines)}; DeepLiftShap takes several")
+        inputs = inputs.to(self.baselines)
+        groups = self._group(pixels)
+        start = 0
+        while start < len(inputs):
+            batch = inputs[start : start + self._limit()]
+            linearisation = self._linearise(batch, self.baselines, self.observed)
+            if linearisation is None:
+                continue
+            for group in groups:
+                for part, values, window in self._attribute(linearisation, [pixels[at] for at in group]):
+                    yield Tile(slice(start + part.start, start + part.stop), group, window, values)
+            start += len(batch)
+
+    def _group(self, pixels: Sequence[int]) -> list[list[int]]:
+        groups = self.engine.group(pixels)
+        if self.at_once is None:
+            one = max(self.engine.measure_memory([pixels[at] for at in group]) for group in groups)
+            self.at_once = count_fitting(self.memory - self.held, one, self.baselines.device)
+        return groups
+
+    def _limit(self) -> int:
+        assert self.at_once is not None
+        return self.at_once
+
+    def _linearise(self, inputs: Tensor, baselines: Tensor, observed: list[Tensor]) -> Linearisation | None:
+        """Return the linearisation of a batch, or None if it did not fit and a smaller one must be tried."""
+        with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
+            return self.engine.linearise(inputs, baselines, observed)
+        # Here, where the error no longer holds what did not fit.
+        self._halve()
+        return None
+
+    def _attribute(self, linearisation: Linearisation, pixels: list[int]) -> Iterator[tuple[slice, Tensor, Window]]:
+        start = 0
+        while start < len(linearisation):
+            part = slice(start, min(start + self._limit(), len(linearisation)))
+            result = None
+            with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
+                result = self.engine.attribute(linearisation.take(part), pixels)
+            if result is None:
+                self._halve()
+                continue
+            yield part, *result
+            start = part.stop
+
+    def _halve(self) -> None:
+        if self._limit() == 1:
+            raise SealiencyError(
+                "the GPU has too little memory to attribute one sample at a time; free it, take a larger one, or set "
+                "attribution.device: cpu"
+            )
+        self.at_once = self._limit() // 2
+        torch.cuda.empty_cache()
+        LOGGER.warning("out of GPU memory: going on with %d sample(s) at once", self.at_once)
+
+
+class DeepLiftShap(DeepLift):
+    """DeepLIFT averaged over a distribution of baselines (Lundberg & Lee 2017), by the engine."""
+
+    name: ClassVar = "deeplift_shap"
+
+    def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
+        """Give attributions sample by sample, each against all baselines at once."""
+        if len(self.baselines) == 1:
+            yield from super().tiles(inputs, pixels)
+            return
+        groups = self._group(pixels)
+        for number, sample in enumerate(inputs.to(self.baselines).split(1)):
+            linearisations = list(self._linearise_against_all(sample))
+            for group in groups:
+                chosen = [pixels[at] for at in group]
+                parts = (part for one in linearisations for part in self._attribute(one, chosen))
+                _, values, window = next(parts)
+                total = values.sum(0, keepdim=True)
+                for _, values, _ in parts:
+                    total += values.sum(0, keepdim=True)
+                yield Tile(slice(number, number + 1), group, window, total / len(self.baselines))
+
+    def _linearise_against_all(self, sample: Tensor) -> Iterator[Linearisation]:
+        start = 0
+        while start < len(self.baselines):
+            part = slice(start, start + self._limit())
+            linearisation = self._linearise(sample, self.baselines[part], [values[part] for values in self.observed])
+            if linearisation is not None:
+                yield linearisation
+                start = part.stop

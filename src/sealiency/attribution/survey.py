@@ -1,0 +1,99 @@
+"""The survey: where and when the forecasts of a thin grid of ocean pixels come from, by one emulator."""
+
+import numpy as np
+import xarray as xr
+
+from sealiency.attribution.explanation import make_attributor, sum_attributions
+from sealiency.config.attribution import FARTHEST_KM, Attribution
+from sealiency.config.findings import Findings
+from sealiency.data.places import list_survey_pixels
+from sealiency.data.prepare import PreparedRecord
+from sealiency.data.samples import choose_blocks
+from sealiency.models.devices import keep_memory
+from sealiency.models.emulator import Emulator
+
+
+def survey_pixels(
+    emulator: Emulator, record: PreparedRecord, attribution: Attribution, settings: Findings, control: str
+) -> xr.Dataset:
+    """Attribute the forecasts of ocean pixels at every so many rows and columns, over some training samples.
+
+    Parameters
+    ----------
+    emulator, record
+        Emulator and the prepared record it was trained on.
+    attribution, settings
+        How attributions are made, and which pixels and samples are surveyed.
+    control
+        Which control the emulator is, or "none".
+
+    Returns
+    -------
+    xarray.Dataset
+        Float64, standardised units: `radial_positive` and `radial_negative` (both >= 0) of shape (pixel,
+        bootstrap_block, lag, distance), means over the samples of a bootstrap block of the sums over the cells of a
+        distance bin, as in the reduced attributions; `block_samples`, `distance_bounds` (km) and the pixels' places.
+
+    Raises
+    ------
+    SealiencyError
+        If the emulator was trained on another record, no ocean pixel is surveyed, or an attribution is not complete.
+    """
+    keep_memory()
+    pixels = list_survey_pixels(settings.stride, record.ocean.numpy())
+    blocks = choose_blocks(record.training_samples, settings.samples, settings.bootstrap_block)
+    attributor = make_attributor(emulator, record, attribution, attribution.method)
+    sums, completeness = sum_attributions(emulator, record, attribution, attributor, pixels, blocks, heatmaps=False)
+    survey = describe_survey(pixels, blocks, attribution.distance_edges, emulator.history, record)
+    counts = survey["block_samples"]
+    for sign, name in enumerate(("positive", "negative")):
+        # From (block, pixel, distance, lag).
+        values = sums.radial[sign].permute(1, 0, 3, 2).numpy()
+        survey[f"radial_{name}"] = (("pixel", "bootstrap_block", "lag", "distance"), values)
+        survey[f"radial_{name}"] = survey[f"radial_{name}"] / counts
+        survey[f"radial_{name}"].attrs = {
+            "long_name": f"mean over samples of the sum over cells of the {name} parts of the attributions",
+            "units": "1",
+        }
+    survey.attrs = {
+        "Conventions": "CF-1.11",
+        "title": f"Survey of the attributions of the lead-{emulator.lead} emulator",
+        "lead": emulator.lead,
+        "control": control,
+        "method": attribution.method,
+        "baseline": attributor.baseline_name,
+        "precision": attributor.precision,
+        "samples": sum(map(len, blocks)),
+        "completeness_error": completeness.max(),
+        "model_sha256": emulator.model_sha256,
+    }
+    return survey
+
+
+def describe_survey(
+    pixels: list[tuple[str, int, int]],
+    blocks: list[list[int]],
+    distance_edges: list[float],
+    history: int,
+    record: PreparedRecord,
+) -> xr.Dataset:
+    """Return the coordinates of a survey: pixels and their places, bootstrap blocks, lags and distances."""
+    edges = np.array([*distance_edges, FARTHEST_KM])
+    rows, columns = (np.array([pixel[axis] for pixel in pixels]) for axis in (1, 2))
+    lag = {"long_name": "month of input relative to the first month after it", "units": "month"}
+    distance = {"long_name": "great-circle distance from the pixel", "units": "km", "bounds": "distance_bounds"}
+    return xr.Dataset(
+        {
+            "distance_bounds": (("distance", "bounds"), np.stack([edges[:-1], edges[1:]], 1)),
+            "block_samples": ("bootstrap_block", np.array([len(block) for block in blocks])),
+            "pixel_row": ("pixel", rows),
+            "pixel_column": ("pixel", columns),
+            "pixel_lat": ("pixel", record.lat[rows], {"units": "degrees_north"}),
+            "pixel_lon": ("pixel", record.lon[columns], {"units": "degrees_east"}),
+        },
+        coords={
+            "pixel": [name for name, _, _ in pixels],
+            "lag": ("lag", np.arange(-history, 0), lag),
+            "distance": ("distance", (edges[:-1] + edges[1:]) / 2, distance),
+        },
+    )

@@ -1,0 +1,218 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sealiency.analysis import findings
+from sealiency.analysis.findings import (
+    AR1,
+    CONTRADICTED,
+    EXPLAINED,
+    PIXEL_RIDGE,
+    RANDOM,
+    RIDGE,
+    SUPPORTED,
+    UNDECIDED,
+    Surveys,
+    judge,
+    judge_agreement,
+    judge_signs,
+    judge_surveys,
+    judge_teleconnections,
+)
+from sealiency.analysis.measures import Measure
+from sealiency.config.findings import Findings
+
+
+def interval(low, high):
+    return Measure((low + high) / 2, low, high, [low, high])
+
+
+@pytest.mark.parametrize(
+    ("own", "null", "side", "bound", "verdict"),
+    [
+        (interval(1, 2), interval(3, 4), "smaller", None, SUPPORTED),
+        (interval(1, 3), interval(3, 4), "smaller", None, EXPLAINED),
+        (interval(5, 6), interval(3, 4), "smaller", None, EXPLAINED),
+        (interval(5, 6), interval(3, 4), "greater", None, SUPPORTED),
+        (interval(4, 6), interval(3, 4), "greater", None, EXPLAINED),
+        (interval(1, 2), interval(3, 4), "greater", None, EXPLAINED),
+        (interval(1, 2), interval(-1, 0.5), "greater", 0, SUPPORTED),
+        (interval(-1, 2), interval(-9, -8), "greater", 0, UNDECIDED),
+        (interval(-2, -1), interval(-9, -8), "greater", 0, CONTRADICTED),
+        (interval(1, 2), interval(3, 4), "smaller", 0, CONTRADICTED),
+        (interval(-2, -1), interval(0, 1), "smaller", 0, SUPPORTED),
+        (interval(1, 2), interval(3, math.inf), "smaller", None, SUPPORTED),
+        (interval(1, math.inf), interval(3, 4), "smaller", None, UNDECIDED),
+        (interval(1, 2), interval(math.nan, math.nan), "smaller", None, UNDECIDED),
+    ],
+)
+def test_verdict_follows_the_rule(own, null, side, bound, verdict):
+    assert judge(own, {"null": null}, side, bound)[0] == verdict
+
+
+def test_every_null_must_be_beaten_and_the_others_are_not_named():
+    verdict, reason = judge(interval(1, 2), {"far": interval(5, 6), "near": interval(1.5, 3)}, "smaller")
+    assert verdict == EXPLAINED
+    assert reason.startswith("near alone")
+
+
+def test_obstacles_come_before_numbers():
+    assert judge(interval(1, 2), {"null": interval(3, 4)}, "smaller", obstacles=["no skill"]) == (UNDECIDED, "no skill")
+    assert judge(None, {}, "smaller")[0] == UNDECIDED
+
+
+def series(**values):
+    """Return one seed's series, all draws equal to the value."""
+    keys = ("radius_50", "radius_90", "recent_share", "old_share", "mean_lag", "far_share")
+    keys += ("common_variance", "pattern_correlation")
+    return {key: np.full(201, float(values.get(key, 0.5))) for key in keys}
+
+
+def measured(own, random=None, **others) -> Surveys:
+    """Return three seeds of own and random emulators at leads 1 and 9, and one of each other kind."""
+    made = Surveys()
+    for lead in (1, 9):
+        made.series["none", lead] = [series(**own[lead])] * 3
+        made.series[RANDOM, lead] = [series(**(random or own)[lead])] * 3
+        for name in (AR1, PIXEL_RIDGE, RIDGE, "unfiltered"):
+            made.series[name, lead] = [series(**others.get(name, own)[lead])]
+    return made
+
+
+LATER = {
+    1: {"mean_lag": 3, "recent_share": 0.6, "old_share": 0.1},
+    9: {"mean_lag": 6, "recent_share": 0.4, "old_share": 0.3},
+}
+FLAT = {1: LATER[1], 9: LATER[1]}
+
+
+def verdicts(claims, name):
+    return [claim["verdict"] for claim in claims if claim["claim"] == name]
+
+
+def test_memory_that_neither_persistence_nor_filter_shows_is_supported():
+    made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
+    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [SUPPORTED] * 3
+
+
+def test_memory_of_a_filtered_ar1_process_is_explained():
+    made = measured(LATER, **{AR1: LATER, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
+    claims = [claim for claim in judge_surveys(made, [1, 9], True) if claim["claim"] == "memory"]
+    assert [claim["verdict"] for claim in claims] == [EXPLAINED] * 3
+    assert all(claim["reason"].startswith(AR1) for claim in claims)
+    assert [claim["value"] for claim in claims] == pytest.approx([3, -0.2, 0.2])
+
+
+def test_memory_that_vanishes_without_the_filter_is_the_filter_s():
+    made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": FLAT})
+    claims = [claim for claim in judge_surveys(made, [1, 9], True) if claim["claim"] == "memory"]
+    assert all(claim["verdict"] == EXPLAINED and "filter" in claim["reason"] for claim in claims)
+    # Where the record has no filter there is nothing to take away.
+    assert verdicts(judge_surveys(made, [1, 9], False), "memory") == [SUPPORTED] * 3
+
+
+def test_memory_needs_two_leads():
+    made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
+    assert verdicts(judge_surveys(made, [9], True), "memory") == [UNDECIDED] * 3
+
+
+def test_locality_is_judged_at_every_lead_against_random_weights_and_ridge():
+    own = {1: {"radius_50": 100, "radius_90": 400}, 9: {"radius_50": 300, "radius_90": 400}}
+    wide = {1: {"radius_50": 200, "radius_90": 500}, 9: {"radius_50": 200, "radius_90": math.inf}}
+    made = measured(own, random=wide, **{RIDGE: wide})
+    assert verdicts(judge_surveys(made, [1, 9], True), "locality") == [SUPPORTED, EXPLAINED, SUPPORTED, SUPPORTED]
+
+
+@pytest.mark.parametrize("missing", [RANDOM, RIDGE])
+def test_missing_null_makes_locality_undecidable_and_is_named(missing):
+    made = measured(LATER)
+    del made.series[missing, 1]
+    (claim,) = [c for c in judge_surveys(made, [1, 9], True) if c["lead"] == 1 and "50 %" in c["statistic"]]
+    assert claim["verdict"] == UNDECIDED
+    assert missing in claim["reason"]
+
+
+def test_two_seeds_or_no_skill_decide_nothing():
+    made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
+    made.without_skill.append(("none", 9))
+    made.series["none", 1] = made.series["none", 1][:2]
+    claims = judge_surveys(made, [1, 9], True)
+    assert {claim["verdict"] for claim in claims} == {UNDECIDED}
+    assert any("2 training seed(s), not 3" in claim["reason"] for claim in claims)
+    assert any("does not beat persistence" in claim["reason"] for claim in claims)
+
+
+def test_too_few_bootstrap_blocks_decide_nothing():
+    made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
+    made.blocks = 7
+    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [UNDECIDED] * 3
+
+
+@pytest.mark.parametrize(("far", "verdict"), [(0.5, SUPPORTED), (0.7, EXPLAINED)])
+def test_network_that_sees_far_judges_the_absence_of_teleconnections(far, verdict):
+    made = measured(LATER)
+    made.series["bottleneck", 1] = [series(far_share=far)] * 3
+    (claim,) = judge_teleconnections(made, [1], 3000)
+    assert claim["verdict"] == verdict
+    made.without_skill.append(("bottleneck", 1))
+    assert judge_teleconnections(made, [1], 3000)[0]["verdict"] == UNDECIDED
+
+
+def agreement(control, values):
+    methods = ["deeplift", "integrated_gradients"]
+    values = np.asarray(values, float)
+    matrix = np.stack([np.stack([np.ones_like(values), values], -1), np.stack([values, np.ones_like(values)], -1)], -2)
+    return xr.Dataset(
+        {"correlation": (("sample", "method", "other"), matrix)},
+        coords={"method": methods, "other": methods},
+        attrs={"control": control, "lead": 1},
+    )
+
+
+def test_agreement_that_random_weights_show_too_is_no_evidence():
+    settings, high = Findings(draws=100), np.linspace(0.97, 0.99, 12)
+    own = [agreement("none", high)] * 3
+    (claim,) = judge_agreement([*own, agreement("random", high)], measured(LATER), settings)
+    assert claim["verdict"] == EXPLAINED
+    (claim,) = judge_agreement([*own, agreement("random", high - 0.5)], measured(LATER), settings)
+    assert claim["verdict"] == SUPPORTED
+    assert claim["value"] == pytest.approx(0.98)
+
+
+def test_sign_reading_is_as_good_as_its_worst_combination():
+    checked = xr.Dataset(
+        {
+            "fraction": (("combination", "pixel"), [[0.9, 0.95], [0.8, 0.7]]),
+            "fraction_low": (("combination", "pixel"), [[0.8, 0.85], [0.7, 0.6]]),
+            "fraction_high": (("combination", "pixel"), [[0.95, 1.0], [0.9, 0.8]]),
+        },
+        coords={"combination": ["x>0, a>0", "x<0, a<0"], "pixel": ["north", "south"]},
+        attrs={"lead": 1},
+    )
+    (claim,) = judge_signs([checked], measured(LATER))
+    assert (claim["value"], claim["interval"], claim["verdict"]) == (0.7, [0.6, 0.8], SUPPORTED)
+    assert "x<0, a<0 at south" in claim["statistic"]
+    checked["fraction_low"][1, 1] = 0.4
+    assert judge_signs([checked], measured(LATER))[0]["verdict"] == UNDECIDED
+
+
+def test_findings_are_plain_json_and_readable_text():
+    own = {1: {"radius_50": math.inf}, 9: {}}
+    made = measured(own)
+    found = {
+        "data_set": "a | sea",
+        "method": "deeplift",
+        "rule": findings.RULE,
+        "claims": judge_surveys(made, [1, 9], True),
+        "measures": findings.tabulate_measures(made),
+        "methods": [],
+    }
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    text = findings.format_findings(found)
+    assert "Importance is local" in text
+    assert findings.RULE in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {8, len(found["measures"][0]) + 1}

@@ -1,0 +1,27 @@
+"""Test by intervention what the signs of attributions mean."""
+
+from sealiency.analysis.sign_check import check_signs
+from sealiency.config.attribution import Attribution, SignCheck
+from sealiency.config.data import Samples
+from sealiency.data.prepare import PreparedRecord
+from sealiency.files import write_analysis
+from sealiency.logs import log_job
+from sealiency.models.emulator import load_emulator
+
+
+def main(job):
+    """Write the test."""
+    record, emulator = PreparedRecord(job.input.prepared), load_emulator(job.input.emulator, job.threads)
+    signs = check_signs(
+        emulator,
+        record,
+        record.split(emulator.lead, Samples(**job.params.samples)),
+        SignCheck(**job.params.sign_check),
+        Attribution(**job.params.attribution),
+    )
+    write_analysis(signs, job.output[0], job.params, job.input, emulator.seed)
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)

@@ -1,0 +1,44 @@
+"""Compare attributions with those of the synthetic world's best linear predictor."""
+
+from pathlib import Path
+
+from sealiency.analysis.fidelity import (
+    find_ideal_weights,
+    list_pixels,
+    measure_fidelity,
+    randomise_emulator,
+    read_world,
+)
+from sealiency.config.attribution import Attribution
+from sealiency.config.data import Region, SyntheticWorld
+from sealiency.config.findings import Findings
+from sealiency.data.prepare import PreparedRecord
+from sealiency.files import write_analysis
+from sealiency.logs import log_job
+from sealiency.models.emulator import load_emulator
+
+
+def main(job):
+    """Write the comparison."""
+    record = PreparedRecord(job.input.prepared)
+    emulators = {}
+    for kind, path in zip(job.params.kinds, job.input.emulators, strict=True):
+        emulator = load_emulator(path, job.threads)
+        emulators[f"{kind}_seed{emulator.seed}"] = emulator
+        if job.params.randomise:
+            emulators[f"random_seed{emulator.seed}"] = randomise_emulator(emulator, record, emulator.seed)
+    trained = next(iter(emulators.values()))
+    attribution = Attribution(**job.params.attribution)
+    pixels = list_pixels(attribution, record)
+    world = read_world(
+        job.input.propagator, SyntheticWorld(**job.params.synthetic), Region(**job.params.region), record
+    )
+    ideal = find_ideal_weights(world, record, pixels, trained.lead, trained.history, Findings(**job.params.findings))
+    fidelity = measure_fidelity(emulators, record, ideal, pixels, attribution)
+    inputs = {Path(path).parent.name: path for path in (*job.input.emulators, job.input.prepared, job.input.propagator)}
+    write_analysis(fidelity, job.output[0], job.params, inputs, trained.seed)
+
+
+if __name__ == "__main__":
+    with log_job(snakemake.log[0]):
+        main(snakemake)
