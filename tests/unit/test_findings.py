@@ -18,9 +18,11 @@ from sealiency.analysis.findings import (
     Surveys,
     judge,
     judge_agreement,
+    judge_fidelity,
     judge_signs,
     judge_surveys,
     judge_teleconnections,
+    tabulate_methods,
 )
 from sealiency.analysis.measures import Measure
 from sealiency.config.findings import Findings
@@ -197,6 +199,50 @@ def test_sign_reading_is_as_good_as_its_worst_combination():
     assert "x<0, a<0 at south" in claim["statistic"]
     checked["fraction_low"][1, 1] = 0.4
     assert judge_signs([checked], measured(LATER))[0]["verdict"] == UNDECIDED
+
+
+def fidelity(trained, random, shuffled=None, width=12):
+    kinds = {"trained": trained, "random": random} | ({} if shuffled is None else {"shuffled": shuffled})
+    names = [f"{kind}_seed{seed}" for kind in kinds for seed in ((0,) if kind == "shuffled" else (0, 1, 2))]
+    values = np.stack([np.full((1, 2, 12), kinds[name.split("_")[0]]) for name in names])
+    return xr.Dataset(
+        {"correlation": (("emulator", "method", "pixel", "sample"), values)},
+        coords={"emulator": names, "method": ["deeplift"], "pixel": ["a", "b"]},
+        attrs={"lead": 1, "filter_width_months": width},
+    )
+
+
+@pytest.mark.parametrize(
+    ("correlations", "verdict"),
+    [
+        ((0.9, 0.3, 0.2), SUPPORTED),
+        ((0.9, 0.3, 0.95), EXPLAINED),
+        ((0.9, 0.95, 0.2), EXPLAINED),
+        ((0.4, 0.1, 0.1), CONTRADICTED),
+        ((0.9, 0.3, None), UNDECIDED),
+    ],
+)
+def test_attributions_follow_the_known_answer_only_beyond_both_controls(correlations, verdict):
+    (claim,) = judge_fidelity([fidelity(*correlations)], measured(LATER), "deeplift", Findings(draws=100))
+    assert claim["verdict"] == verdict
+    assert len(claim["seeds"]) == 3
+
+
+def test_without_filter_the_known_answer_needs_the_unfiltered_emulators():
+    made = measured(LATER)
+    compared = [fidelity(0.9, 0.3, width=1)]
+    assert judge_fidelity(compared, made, "deeplift", Findings(draws=100))[0]["verdict"] == UNDECIDED
+    made.series["unfiltered", 1] *= 3
+    assert judge_fidelity(compared, made, "deeplift", Findings(draws=100))[0]["verdict"] == SUPPORTED
+
+
+def test_table_of_methods_holds_means_over_seeds():
+    rows = tabulate_methods([agreement("none", [0.8] * 4), agreement("none", [0.6] * 4)], [fidelity(0.9, 0.3, 0.2)])
+    (lift,) = [row for row in rows if row["method"] == "deeplift" and row["kind"] == "trained"]
+    assert lift["r with integrated_gradients"] == pytest.approx(0.7)
+    assert lift["r with the known answer, with filter"] == pytest.approx(0.9)
+    (shuffled,) = [row for row in rows if row["kind"] == "shuffled"]
+    assert shuffled["r with deeplift"] is None
 
 
 def test_findings_are_plain_json_and_readable_text():

@@ -1,6 +1,5 @@
 """Sums of attributions, one shard per lead, seed, chunk of samples and block of pixels."""
 
-from sealiency.attribution.speed import THREADS
 from sealiency.naming import name_blocks, name_shard
 
 SHARD_FOLDER = f"{RUN}/attribute_pixels/{MODEL}/{CONFIG.attribution.method}"

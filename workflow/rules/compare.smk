@@ -15,9 +15,9 @@ rule compare_methods:
         f"{RUN}/benchmarks/compare_methods/{MODEL}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: TRAINING_THREADS
+    threads: THREADS
     resources:
-        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS, ATTRIBUTION_GPUS),
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
     params:
         instance=settings(CONFIG.instance, "compared", "methods"),
         attribution=settings(

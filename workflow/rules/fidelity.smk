@@ -37,10 +37,10 @@ rule measure_fidelity:
         f"{RUN}/benchmarks/measure_fidelity/lead{{lead}}_{{record}}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: TRAINING_THREADS
+    threads: THREADS
     resources:
         # The fit needs 2 GB.
-        **ask(PLAN.memory_mb + ANALYSIS_MB + 2000, ANALYSIS_MINUTES, TRAINING_THREADS, ATTRIBUTION_GPUS),
+        **ask(PLAN.memory_mb + ANALYSIS_MB + 2000, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
     params:
         synthetic=settings(CONFIG.data.synthetic),
         region=settings(CONFIG.data.region),

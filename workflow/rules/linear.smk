@@ -15,9 +15,9 @@ rule fit_linear:
         f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
+    threads: 1
     resources:
-        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, threads=2),
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES),
     params:
         samples=settings(CONFIG.samples),
         findings=settings(CONFIG.findings, "stride", "samples", "bootstrap_block", "neighbourhood_km"),

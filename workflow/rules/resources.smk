@@ -1,5 +1,6 @@
 """What jobs ask for: memory, run time, cores and GPUs, within what the site gives."""
 
+from sealiency.attribution.speed import THREADS
 from sealiency.resources import ANALYSIS_MINUTES, TRAINING_THREADS, analysis_memory_mb, ask_gpus
 from sealiency.site.settings import VARIABLE as SITE_VARIABLE
 from sealiency.site.settings import read_site

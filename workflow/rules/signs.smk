@@ -17,9 +17,9 @@ rule check_signs:
         f"{RUN}/benchmarks/check_signs/{MODEL}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: TRAINING_THREADS
+    threads: THREADS
     resources:
-        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS, ATTRIBUTION_GPUS),
+        **ask(ANALYSIS_MB, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
     params:
         samples=settings(CONFIG.samples),
         sign_check=settings(CONFIG.sign_check),

@@ -15,9 +15,9 @@ rule survey_pixels:
         f"{RUN}/benchmarks/survey_pixels/{MODEL}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: TRAINING_THREADS
+    threads: THREADS
     resources:
-        **ask(PLAN.memory_mb + ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS, ATTRIBUTION_GPUS),
+        **ask(PLAN.memory_mb + ANALYSIS_MB, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
     params:
         attribution=settings(
             CONFIG.attribution,
