@@ -14,7 +14,7 @@ LOCAL = {"plan_run", "write_summary", "write_report"}
 ON_GPUS = {"train_emulator": 1, "attribute_pixels": 6}
 ON_GPUS |= dict.fromkeys(("explain_instance", "check_signs", "survey_pixels", "compare_methods"), 1)
 CORES = dict.fromkeys(("train_emulator", "explain_instance", "evaluate_emulator", "ablate_region"), 8)
-CORES |= {"prepare_record": 2, "reduce_shards": 2}
+CORES |= {"prepare_record": 2, "prepare_unfiltered": 2, "reduce_shards": 2}
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_a_real_run_prints_no_plan(finished):
 
 
 def test_a_dry_run_without_attribution_prints_no_plan(workflow):
-    answer = workflow.run("--dry-run", "results/small/prepare_record/prepared.nc")
+    answer = workflow.run("--dry-run", "prepare_record")
     assert answer.returncode == 0
     assert TITLE not in answer.stdout
 

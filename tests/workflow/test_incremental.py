@@ -160,7 +160,7 @@ def test_adding_a_year_of_input(finished, sst_files, tmp_path):
         planned = finished.planned()
     finally:
         added.unlink()
-    records = {"preparing anomalies (prepared)", "preparing anomalies (unfiltered)"}
+    records = {"preparing anomalies", "preparing anomalies without the filter"}
     everything = set.union(*(everything_of(lead) | nulls(lead) for lead in (1, 6)))
     assert planned == records | CHECK | everything | FINDINGS | ALL_LEADS
 

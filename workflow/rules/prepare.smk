@@ -17,11 +17,11 @@ rule prepare_record:
         files=RECORD_FILES,
         basins=[CONFIG.data.basins.path] if CONFIG.data.basins else [],
     output:
-        f"{RUN}/prepare_record/{{record}}.nc",
+        PREPARED,
     log:
-        f"{RUN}/logs/prepare_record/{{record}}.log",
+        f"{RUN}/logs/prepare_record.log",
     benchmark:
-        f"{RUN}/benchmarks/prepare_record/{{record}}.tsv"
+        f"{RUN}/benchmarks/prepare_record.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -30,17 +30,32 @@ rule prepare_record:
         # Where the work is done changes nothing of the result, so it is no parameter.
         dask_scheduler=CONFIG.run.dask_scheduler or "",
     params:
-        data=lambda w: (
-            CONFIG.data.without_filter() if w.record == "unfiltered" else CONFIG.data
-        ).describe_preparation(),
+        data=CONFIG.data.describe_preparation(),
         checksums=CHECKSUMS,
         source_dataset=SOURCE_DATASET,
         samples=settings(CONFIG.samples, "history", "training"),
         code=code("prepare_record"),
     message:
-        "preparing anomalies ({wildcards.record})"
+        "preparing anomalies"
     script:
         "../scripts/prepare_record.py"
+
+
+use rule prepare_record as prepare_unfiltered with:
+    output:
+        UNFILTERED,
+    log:
+        f"{RUN}/logs/prepare_unfiltered.log",
+    benchmark:
+        f"{RUN}/benchmarks/prepare_unfiltered.tsv"
+    params:
+        data=CONFIG.data.without_filter().describe_preparation(),
+        checksums=CHECKSUMS,
+        source_dataset=SOURCE_DATASET,
+        samples=settings(CONFIG.samples, "history", "training"),
+        code=code("prepare_record"),
+    message:
+        "preparing anomalies without the filter"
 
 
 rule plan_run:

@@ -14,10 +14,7 @@ USAGE_TABLE = f"{RUN}/write_summary/usage.csv"
 # The benchmark files of the jobs of this run; those of an earlier configuration are not counted.
 BENCHMARKS = {
     "simulate_world": [f"{RUN}/benchmarks/simulate_world.tsv"] if CONFIG.data.source == "synthetic" else [],
-    "prepare_record": [
-        f"{RUN}/benchmarks/prepare_record/{record}.tsv"
-        for record in ["prepared"] + ["unfiltered"] * (CONFIG.data.filter != "none")
-    ],
+    "prepare_unfiltered": [f"{RUN}/benchmarks/prepare_unfiltered.tsv"] if CONFIG.data.filter != "none" else [],
     "plot_group": expand(
         f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv", lead=CONFIG.leads, pixel=GROUP_PIXELS
     ),
@@ -40,7 +37,7 @@ BENCHMARKS = {
     "fit_linear": expand(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),
     **{
         name: [f"{RUN}/benchmarks/{name}.tsv"]
-        for name in ("plan_run", "plot_skill", "plot_sign_check", "write_findings")
+        for name in ("prepare_record", "plan_run", "plot_skill", "plot_sign_check", "write_findings")
     },
     **{name: by_seed(f"{RUN}/benchmarks/{name}/{MODEL}.tsv") for name in ("reduce_shards", "plot_training")},
     **{
