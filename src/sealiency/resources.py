@@ -51,6 +51,21 @@ def reduction_memory_mb(ranks: int) -> int:
     return 1000 * (ranks + 1)
 
 
+def survey_minutes(configuration: Configuration, grid: Grid, attributions_per_second: float) -> int:
+    """Return the run time, minutes, of the survey of one emulator, at the speed of one job of the attribution."""
+    findings = configuration.findings
+    pixels = math.ceil(grid.ocean_cells / findings.stride**2)
+    samples = min(findings.samples, configuration.samples.training)
+    return LEAST_RUNTIME + math.ceil(MARGIN * pixels * samples / attributions_per_second / 60)
+
+
+def findings_memory_mb(configuration: Configuration, grid: Grid) -> int:
+    """Return the memory, MB, of the findings, which hold every draw's sums over lags and over distances by pixel."""
+    pixels = math.ceil(grid.ocean_cells / configuration.findings.stride**2)
+    lengths = configuration.samples.history + len(configuration.attribution.distance_edges)
+    return 2 * LIBRARIES_MB + math.ceil(4 * 8 * configuration.findings.draws * pixels * lengths / 1e6)
+
+
 def training_memory_mb(configuration: Configuration, grid: Grid) -> int:
     """Return the memory, MB, of the training of one emulator; on a GPU the activations lie elsewhere, but not with `auto` and none there."""
     layers = list_layers(configuration.network, configuration.samples.history, grid.rows, grid.columns)

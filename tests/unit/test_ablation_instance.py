@@ -12,6 +12,7 @@ from sealiency.attribution.methods import METHODS
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Region
+from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
@@ -121,6 +122,7 @@ def test_plan_refuses_a_box_outside_the_region_before_any_work(record):
             attribution=Attribution(pixels=[Pixel(name="p", row=4, column=4)], pixel_blocks=1, sample_chunks=1),
             instance=Instance(compared=COMPARED),
             ablation=Ablation(region=Region(south=50, north=55, west=-46, east=-43)),
+            findings=Findings(),
             planned=Grid(8, 10, 77),
         )
 

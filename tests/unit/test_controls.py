@@ -17,6 +17,8 @@ from sealiency.models.emulator import load_emulator
 from sealiency.models.training import train_and_save
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
 
+EVERY = ["random", "shuffled", "unfiltered", "bottleneck"]
+
 
 def train(record, folder, network=NETWORK, **settings):
     folder.mkdir(exist_ok=True)
@@ -65,11 +67,18 @@ def test_statistics_of_batch_normalisation_are_those_of_the_inputs(record):
     torch.testing.assert_close(norm.running_mean, stem.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
+def test_random_weights_leave_the_linear_bottleneck_at_its_beginning(record, tmp_path):
+    network = NETWORK.model_copy(update={"linear_bottleneck": True})
+    emulator = train(record, tmp_path, network, control="random", epochs=0)
+    assert not emulator.network.layers.downsampling[2].linear.weight.any()
+
+
 def test_shuffled_targets_are_those_of_other_samples_of_the_same_period(record, tmp_path, monkeypatch):
-    seen = {}
+    seen, order = {}, []
     original = SampleWindows.targets
 
     def targets(self, samples):
+        order.extend(samples)
         for sample in list(samples):
             seen[sample] = seen.get(sample, 0) + 1
         return original(self, samples)
@@ -81,6 +90,8 @@ def test_shuffled_targets_are_those_of_other_samples_of_the_same_period(record, 
     # Once in training; in validation once, and once for persistence.
     assert {seen[sample] for sample in split.training} == {1}
     assert {seen[sample] for sample in split.validation} == {2}
+    # Persistence asks for the validation samples in order, and gets the targets of others.
+    assert order[: len(split.validation)] != list(split.validation)
 
 
 def test_training_on_shuffled_targets_ends_elsewhere(record, tmp_path):
@@ -104,14 +115,14 @@ def test_record_without_filter_has_its_season_taken_out_month_by_month():
 @pytest.mark.parametrize(
     ("settings", "controls"),
     [
-        ({}, ["random", "shuffled", "unfiltered", "bottleneck"]),
+        ({}, EVERY),
         ({"data": {"filter": "none", "climatology": "monthly"}}, ["random", "shuffled", "bottleneck"]),
         ({"network": {"linear_bottleneck": True}}, ["random", "shuffled", "unfiltered"]),
-        ({"findings": {"controls": ["random"]}}, ["random"]),
     ],
 )
 def test_only_controls_that_differ_from_the_run_are_made(settings, controls):
-    assert parse_configuration(settings, "test").find_controls() == controls
+    assert parse_configuration(settings | {"findings": {"controls": EVERY}}, "test").find_controls() == controls
+    assert parse_configuration(settings, "test").find_controls() == ["random"]
 
 
 # --- the linear bottleneck ---

@@ -16,6 +16,7 @@ from sealiency.analysis.findings import (
     SUPPORTED,
     UNDECIDED,
     Surveys,
+    find,
     judge,
     judge_agreement,
     judge_fidelity,
@@ -49,6 +50,7 @@ def interval(low, high):
         (interval(1, 2), interval(3, math.inf), "smaller", None, SUPPORTED),
         (interval(1, math.inf), interval(3, 4), "smaller", None, UNDECIDED),
         (interval(1, 2), interval(math.nan, math.nan), "smaller", None, UNDECIDED),
+        (interval(1, 2), Measure(math.nan, 3, 4, [3, math.nan]), "smaller", None, UNDECIDED),
     ],
 )
 def test_verdict_follows_the_rule(own, null, side, bound, verdict):
@@ -153,14 +155,47 @@ def test_too_few_bootstrap_blocks_decide_nothing():
     assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [UNDECIDED] * 3
 
 
-@pytest.mark.parametrize(("far", "verdict"), [(0.5, SUPPORTED), (0.7, EXPLAINED)])
+@pytest.mark.parametrize(
+    ("far", "verdict"), [(0.4, SUPPORTED), (0.505, SUPPORTED), (0.7, EXPLAINED), (math.nan, UNDECIDED)]
+)
 def test_network_that_sees_far_judges_the_absence_of_teleconnections(far, verdict):
     made = measured(LATER)
     made.series["bottleneck", 1] = [series(far_share=far)] * 3
     (claim,) = judge_teleconnections(made, [1], 3000)
     assert claim["verdict"] == verdict
-    made.without_skill.append(("bottleneck", 1))
-    assert judge_teleconnections(made, [1], 3000)[0]["verdict"] == UNDECIDED
+    for kind in ("bottleneck", "none"):
+        made.without_skill = [(kind, 1)]
+        assert judge_teleconnections(made, [1], 3000)[0]["verdict"] == UNDECIDED
+
+
+def test_wide_interval_of_what_comes_from_afar_decides_nothing():
+    made = measured(LATER)
+    wide = series()
+    wide["far_share"] = np.linspace(0.4, 1.4, 201)
+    made.series["bottleneck", 1] = [wide] * 3
+    (claim,) = judge_teleconnections(made, [1], 3000)
+    assert (claim["verdict"], claim["reason"]) == (UNDECIDED, "the interval holds 0.01")
+    del made.series["bottleneck", 1]
+    assert "no bottleneck at lead 1" in judge_teleconnections(made, [1], 3000)[0]["reason"]
+
+
+def test_ridge_without_skill_has_no_say():
+    own = {1: {"radius_50": 100}, 9: {"radius_50": 100}}
+    wide = {1: {"radius_50": 200}, 9: {"radius_50": 200}}
+    made = measured(own, random=wide, **{RIDGE: own})
+    first = judge_surveys(made, [1, 9], True)[0]
+    assert (first["verdict"], first["reason"]) == (EXPLAINED, f"{RIDGE} alone would show it too")
+    made.without_skill.append((RIDGE, 1))
+    first = judge_surveys(made, [1, 9], True)[0]
+    assert first["verdict"] == SUPPORTED
+    # It is shown all the same.
+    assert [null["name"] for null in first["nulls"]] == [RANDOM, RIDGE]
+
+
+def test_unfiltered_emulator_without_a_value_decides_nothing():
+    nothing = {lead: dict.fromkeys(("mean_lag", "recent_share", "old_share"), math.nan) for lead in (1, 9)}
+    made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": nothing})
+    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [UNDECIDED] * 3
 
 
 def agreement(control, values):
@@ -194,11 +229,11 @@ def test_sign_reading_is_as_good_as_its_worst_combination():
         coords={"combination": ["x>0, a>0", "x<0, a<0"], "pixel": ["north", "south"]},
         attrs={"lead": 1},
     )
-    (claim,) = judge_signs([checked], measured(LATER))
+    (claim,) = judge_signs([checked] * 3, measured(LATER))
     assert (claim["value"], claim["interval"], claim["verdict"]) == (0.7, [0.6, 0.8], SUPPORTED)
-    assert "x<0, a<0 at south" in claim["statistic"]
-    checked["fraction_low"][1, 1] = 0.4
-    assert judge_signs([checked], measured(LATER))[0]["verdict"] == UNDECIDED
+    other = checked.copy(deep=True)
+    other["fraction_low"][1, 1] = 0.4
+    assert judge_signs([checked, other, checked], measured(LATER))[0]["verdict"] == UNDECIDED
 
 
 def fidelity(trained, random, shuffled=None, width=12):
@@ -223,7 +258,7 @@ def fidelity(trained, random, shuffled=None, width=12):
     ],
 )
 def test_attributions_follow_the_known_answer_only_beyond_both_controls(correlations, verdict):
-    (claim,) = judge_fidelity([fidelity(*correlations)], measured(LATER), "deeplift", Findings(draws=100))
+    (claim,) = judge_fidelity([fidelity(*correlations)], measured(LATER), "deeplift", True, Findings(draws=100))
     assert claim["verdict"] == verdict
     assert len(claim["seeds"]) == 3
 
@@ -231,9 +266,14 @@ def test_attributions_follow_the_known_answer_only_beyond_both_controls(correlat
 def test_without_filter_the_known_answer_needs_the_unfiltered_emulators():
     made = measured(LATER)
     compared = [fidelity(0.9, 0.3, width=1)]
-    assert judge_fidelity(compared, made, "deeplift", Findings(draws=100))[0]["verdict"] == UNDECIDED
+    settings = Findings(draws=100)
+    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == UNDECIDED
     made.series["unfiltered", 1] *= 3
-    assert judge_fidelity(compared, made, "deeplift", Findings(draws=100))[0]["verdict"] == SUPPORTED
+    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == SUPPORTED
+    # A run without a filter has emulators of its own for it, and shuffled targets beside them.
+    assert "no shuffled targets" in judge_fidelity(compared, made, "deeplift", False, settings)[0]["reason"]
+    compared = [fidelity(0.9, 0.3, 0.2, width=1)]
+    assert judge_fidelity(compared, made, "deeplift", False, settings)[0]["verdict"] == SUPPORTED
 
 
 def test_table_of_methods_holds_means_over_seeds():
@@ -243,6 +283,35 @@ def test_table_of_methods_holds_means_over_seeds():
     assert lift["r with the known answer, with filter"] == pytest.approx(0.9)
     (shuffled,) = [row for row in rows if row["kind"] == "shuffled"]
     assert shuffled["r with deeplift"] is None
+
+
+def test_every_claim_is_among_the_findings_of_files(tmp_path):
+    compared, signs, correlations = fidelity(0.9, 0.3, 0.2), tmp_path / "signs.nc", tmp_path / "agreement.nc"
+    compared.to_netcdf(tmp_path / "fidelity.nc")
+    agreement("none", [0.9] * 12).to_netcdf(correlations)
+    fractions = {name: ("combination", [0.9]) for name in ("fraction", "fraction_low", "fraction_high")}
+    xr.Dataset(fractions, attrs={"lead": 1}).to_netcdf(signs)
+    found = find(
+        surveys=[],
+        linear=[],
+        skill=[],
+        agreements=[str(correlations)],
+        signs=[str(signs)],
+        fidelity=[str(tmp_path / "fidelity.nc")],
+        settings=Findings(draws=100),
+        leads=[1, 9],
+        has_filter=True,
+        method="deeplift",
+        data_set="a sea",
+    )
+    claims = {claim["claim"] for claim in found["claims"]}
+    assert claims == {"locality", "place", "memory", "teleconnections", "agreement", "signs", "fidelity"}
+    # Nothing was surveyed, so nothing can be decided.
+    assert {claim["verdict"] for claim in found["claims"]} == {UNDECIDED}
+    assert set(json.loads(found["inputs_sha256"])) == {
+        f"{tmp_path.name}/{name}.nc" for name in ("fidelity", "agreement", "signs")
+    }
+    assert {row["kind"] for row in found["methods"]} == {"trained", "random", "shuffled"}
 
 
 def test_findings_are_plain_json_and_readable_text():

@@ -37,6 +37,12 @@ def test_shares_and_ages_by_hand():
     assert measured["mean_lag"] == pytest.approx([(0.75 + 13 * 0.25) * 2 / 3 + 2 / 3])
 
 
+def test_what_is_far_is_unknown_without_a_bin_that_begins_there():
+    survey = make_survey(np.ones((2, 3, 24, 4)))
+    assert measure_survey(survey, np.ones((1, 3)), far_km=500)["far_share"] == pytest.approx([0.25])
+    assert np.isnan(measure_survey(survey, np.ones((1, 3)), far_km=1001)["far_share"]).all()
+
+
 def test_the_twelfth_month_is_not_older_than_twelve():
     values = np.zeros((2, 3, 24, 4))
     values[:, :, -12, 0] = 1.0
@@ -125,8 +131,16 @@ def test_interval_holds_that_of_every_seed():
     measure = summarise_seeds([np.array([5.0, *draws]), np.array([7.0, *(draws + 100)])])
     assert measure.value == 6
     assert measure.seeds == [5, 7]
-    assert measure.low == pytest.approx(25, abs=1)
+    # The value of the first seed lies below its draws' interval.
+    assert measure.low == 5
     assert measure.high == pytest.approx(1075, abs=2)
+
+
+def test_value_that_no_draw_reaches_lies_in_the_interval_and_a_seed_without_one_leaves_none():
+    measure = summarise_seeds([np.array([0.99, *np.linspace(0.9, 0.95, 100)])])
+    assert (measure.low < 0.91, measure.high) == (True, 0.99)
+    broken = summarise_seeds([np.ones(101), np.full(101, np.nan), np.ones(101)])
+    assert np.isnan([broken.value, broken.low, broken.high]).all()
 
 
 def test_infinite_draws_leave_an_infinite_end():

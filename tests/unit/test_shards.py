@@ -13,6 +13,7 @@ from sealiency.attribution.shards import divide_samples, read_shard
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Samples
+from sealiency.config.findings import Findings
 from sealiency.data.places import list_block_pixels
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseLayer
@@ -168,6 +169,7 @@ def test_more_blocks_than_ocean_cells_are_refused_before_any_work(record):
         "samples": Samples(history=HISTORY, training=24, validation=10),
         "instance": Instance(compared=coast),
         "ablation": Ablation(region=BOX),
+        "findings": Findings(),
         "planned": Grid(8, 10, 77),
     }
     plan_run(record, attribution=attribution.model_copy(update={"pixel_blocks": 77}), **arguments)

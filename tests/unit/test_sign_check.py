@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sealiency.analysis.sign_check import COMBINATIONS, check_signs, measure_agreement, remove_inputs
+from sealiency.analysis.sign_check import COMBINATIONS, check_signs, choose_run, measure_agreement, remove_inputs
 from sealiency.attribution.attributor import Tile
 from sealiency.attribution.engine import Span, Window
 from sealiency.attribution.explanation import make_attributor
@@ -145,7 +145,22 @@ def test_all_samples_are_tested_where_there_are_fewer_and_the_baseline_is_zero(e
     signs = check_signs(emulator, record, split, SignCheck(), asked)
     assert signs["sample"].values.tolist() == list(split.validation)
     assert signs.attrs["baseline"] == "zero"
-    assert signs.attrs["bootstrap_block"] == 2
+    # Ten samples of consecutive months share their input, but an eighth of ten is one.
+    assert signs.attrs["bootstrap_block"] == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "months", "run"),
+    [
+        (range(80), 6, 6),
+        (range(80), 48, 10),
+        (range(0, 800, 10), 48, 5),
+        (range(0, 8000, 100), 48, 1),
+        (range(4), 9, 1),
+    ],
+)
+def test_runs_of_the_bootstrap_are_as_long_as_inputs_overlap(samples, months, run):
+    assert choose_run(samples, months) == run
 
 
 def test_of_all_pixels_the_compared_one_is_checked():

@@ -67,6 +67,18 @@ def test_the_report_is_one_file_with_every_figure_and_its_caption(finished):
     assert 'src="http' not in report
 
 
+def test_findings_hold_every_claim_and_begin_the_report(finished):
+    findings = json.loads((finished.results / "findings.json").read_text())
+    claims = {claim["claim"] for claim in findings["claims"]}
+    assert claims == {"locality", "place", "memory", "teleconnections", "agreement", "signs"}
+    # One training seed decides nothing.
+    assert {claim["verdict"] for claim in findings["claims"]} == {"not decidable"}
+    assert {row["kind"] for row in findings["measures"]} > {"emulator", "random weights", "AR(1), filtered"}
+    report = html.unescape((finished.results / "report.html").read_text())
+    assert 0 < report.index(findings["claims"][0]["title"]) < report.index("<img")
+    assert findings["claims"][0]["title"] in (finished.results / "findings.md").read_text()
+
+
 def test_captions_state_the_settings_of_the_run(finished):
     caption = (finished.results / "plot_group" / "lead6_north.txt").read_text(encoding="utf-8")
     first = caption.split("\n")[0]

@@ -18,6 +18,8 @@ rule compare_methods:
     threads: THREADS
     resources:
         **ask(ANALYSIS_MB, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
+        # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
+        memory_gb=str(CONFIG.attribution.memory_gb),
     params:
         instance=settings(CONFIG.instance, "compared", "methods"),
         attribution=settings(

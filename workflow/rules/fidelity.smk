@@ -1,14 +1,13 @@
 """How far attributions agree with the best linear predictor, which is known of the synthetic world."""
 
 from sealiency.config.attribution import select_listed
+from sealiency.naming import name_blocks
 
 FIDELITY = f"{RUN}/measure_fidelity/lead{{lead}}_{{record}}.nc"
-# Its best predictor has fixed weights only in a record without a seasonal cycle.
-MEASURED_RECORDS = {
-    "prepared": CONFIG.data.climatology == "monthly" or CONFIG.data.filter_width % 12 == 0,
-    "unfiltered": "unfiltered_" in CONTROLS,
-}
-FIT_RECORDS = [record for record, is_fit in MEASURED_RECORDS.items() if is_fit]
+LISTED = select_listed(CONFIG.attribution, CONFIG.instance.compared)
+# Basins that are left out are no land to the world; its best predictor then lies partly outside the record.
+FIT_RECORDS = ["prepared"] + ["unfiltered"] * ("unfiltered_" in CONTROLS)
+FIT_RECORDS = [] if CONFIG.data.basins else FIT_RECORDS
 FIDELITIES = expand(FIDELITY, lead=CONFIG.leads, record=FIT_RECORDS)
 
 
@@ -40,17 +39,20 @@ rule measure_fidelity:
     threads: THREADS
     resources:
         # The fit needs 2 GB.
-        **ask(PLAN.memory_mb + ANALYSIS_MB + 2000, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
+        **ask(
+            PLAN.memory_mb + ANALYSIS_MB + 2000, ANALYSIS_MINUTES * len(name_blocks(LISTED)), THREADS, ATTRIBUTION_GPUS
+        ),
+        # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
+        memory_gb=str(CONFIG.attribution.memory_gb),
     params:
         synthetic=settings(CONFIG.data.synthetic),
         region=settings(CONFIG.data.region),
         findings=settings(CONFIG.findings, "simulated_years", "neighbourhood_km"),
         attribution=settings(
-            select_listed(CONFIG.attribution, CONFIG.instance.compared),
+            LISTED,
             "pixels",
             "precision",
             "integration_steps",
-            "baseline_samples",
             "device",
         ),
         kinds=lambda w: [kind for kind, control in KINDS[w.record].items() for _ in CONTROLS[control]],

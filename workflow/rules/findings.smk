@@ -1,5 +1,7 @@
 """The paper's claims as numbers beside their nulls."""
 
+from sealiency.resources import findings_memory_mb
+
 FINDINGS = f"{RUN}/findings.json"
 # Random weights and shuffled targets have no skill by design; their skill is not asked for.
 EVALUATED = [control for control in CONTROLS if control not in ("random_", "shuffled_")]
@@ -13,7 +15,7 @@ rule write_findings:
         linear=expand(LINEAR, lead=CONFIG.leads),
         skill=by_control(SKILL, EVALUATED),
         agreements=by_control(AGREEMENT, COMPARED),
-        signs=by_lead(SIGNS),
+        signs=by_seed(SIGNS),
         fidelity=FIDELITIES if CONFIG.data.source == "synthetic" else [],
     output:
         json=FINDINGS,
@@ -25,7 +27,7 @@ rule write_findings:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        **ask(4000, 30),
+        **ask(findings_memory_mb(CONFIG, PLAN.grid), ANALYSIS_MINUTES),
     params:
         findings=settings(CONFIG.findings),
         leads=CONFIG.leads,

@@ -82,6 +82,7 @@ rule plan_run:
         attribution=CONFIG.attribution.model_dump(mode="json", exclude={"job_minutes", "ranks"}),
         instance=settings(CONFIG.instance),
         ablation=settings(CONFIG.ablation),
+        findings=settings(CONFIG.findings, "stride"),
         planned=asdict(PLAN.grid),
         code=code("plan_run"),
     message:

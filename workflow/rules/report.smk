@@ -39,7 +39,10 @@ BENCHMARKS = {
         name: [f"{RUN}/benchmarks/{name}.tsv"]
         for name in ("prepare_record", "plan_run", "plot_skill", "plot_sign_check", "write_findings")
     },
-    **{name: by_seed(f"{RUN}/benchmarks/{name}/{MODEL}.tsv") for name in ("reduce_shards", "plot_training")},
+    **{
+        name: by_seed(f"{RUN}/benchmarks/{name}/{MODEL}.tsv")
+        for name in ("reduce_shards", "check_signs", "plot_training")
+    },
     **{
         name: by_control(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", made)
         for name, made in (
@@ -54,7 +57,6 @@ BENCHMARKS = {
         for name in (
             "explain_instance",
             "ablate_region",
-            "check_signs",
             "plot_forecast",
             "plot_methods",
             "plot_instance",

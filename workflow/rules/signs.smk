@@ -20,6 +20,8 @@ rule check_signs:
     threads: THREADS
     resources:
         **ask(ANALYSIS_MB, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
+        # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
+        memory_gb=str(CONFIG.attribution.memory_gb),
     params:
         samples=settings(CONFIG.samples),
         sign_check=settings(CONFIG.sign_check),

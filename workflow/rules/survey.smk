@@ -1,6 +1,9 @@
 """The attributions of a thin grid of ocean pixels, by the run's own emulators and those made for comparison."""
 
+from sealiency.resources import survey_minutes
+
 SURVEY = f"{RUN}/survey_pixels/{MODEL}/survey.nc"
+SURVEY_MINUTES = survey_minutes(CONFIG, PLAN.grid, PLAN.speed.attributions_per_second)
 
 
 rule survey_pixels:
@@ -17,14 +20,15 @@ rule survey_pixels:
         "../../envs/gpu.yaml"
     threads: THREADS
     resources:
-        **ask(PLAN.memory_mb + ANALYSIS_MB, ANALYSIS_MINUTES, THREADS, ATTRIBUTION_GPUS),
+        **ask(PLAN.memory_mb + ANALYSIS_MB, SURVEY_MINUTES, THREADS, ATTRIBUTION_GPUS),
+        # It sets how much is attributed at once and changes nothing beyond the last bits, so it is no parameter.
+        memory_gb=str(CONFIG.attribution.memory_gb),
     params:
         attribution=settings(
             CONFIG.attribution,
             "method",
             "precision",
             "integration_steps",
-            "baseline_samples",
             "distance_edges",
             "device",
         ),

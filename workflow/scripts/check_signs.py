@@ -17,7 +17,7 @@ def main(job):
         record,
         record.split(emulator.lead, Samples(**job.params.samples)),
         SignCheck(**job.params.sign_check),
-        Attribution(**job.params.attribution),
+        Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb)),
     )
     write_analysis(signs, job.output[0], job.params, job.input, emulator.seed)
 

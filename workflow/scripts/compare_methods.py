@@ -15,7 +15,7 @@ def main(job):
         emulator,
         PreparedRecord(job.input.prepared),
         Instance(**job.params.instance),
-        Attribution(**job.params.attribution),
+        Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb)),
         job.wildcards.control.rstrip("_") or "none",
     )
     write_analysis(agreement, job.output[0], job.params, job.input, emulator.seed)

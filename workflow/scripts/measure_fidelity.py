@@ -28,7 +28,7 @@ def main(job):
         if job.params.randomise:
             emulators[f"random_seed{emulator.seed}"] = randomise_emulator(emulator, record, emulator.seed)
     trained = next(iter(emulators.values()))
-    attribution = Attribution(**job.params.attribution)
+    attribution = Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb))
     pixels = list_pixels(attribution, record)
     world = read_world(
         job.input.propagator, SyntheticWorld(**job.params.synthetic), Region(**job.params.region), record

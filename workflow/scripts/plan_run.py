@@ -6,6 +6,7 @@ from sealiency.analysis.plan import plan_run
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
+from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord
 from sealiency.files import write_whole
 from sealiency.logs import log_job
@@ -20,6 +21,7 @@ def main(job):
         attribution=Attribution(**job.params.attribution),
         instance=Instance(**job.params.instance),
         ablation=Ablation(**job.params.ablation),
+        findings=Findings(**job.params.findings),
         planned=Grid(**job.params.planned),
     )
     with write_whole(job.output[0]) as partial:

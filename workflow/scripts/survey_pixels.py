@@ -15,7 +15,7 @@ def main(job):
     survey = survey_pixels(
         emulator,
         PreparedRecord(job.input.prepared),
-        Attribution(**job.params.attribution),
+        Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb)),
         Findings(**job.params.findings),
         job.wildcards.control.rstrip("_") or "none",
     )

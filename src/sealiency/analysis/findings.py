@@ -25,12 +25,19 @@ CONTRADICTED = "contradicted"
 UNDECIDED = "not decidable"
 
 RULE = (
-    "An interval holds, for every training seed, the 95 % interval of a moving-block bootstrap over samples. In this order: a "
-    f"claim is not decidable if an emulator that it rests on does not beat persistence, if there are fewer than {FEWEST_SEEDS} "
-    "training seeds, or if a null that it needs is missing. Where the claim names a bound, it is contradicted if the interval "
-    "lies wholly on the other side of the bound, and not decidable if the interval holds the bound. It is explained by a null "
-    "unless the emulator's interval lies wholly beyond the null's, on the side that the claim names. What remains is supported."
+    "An interval holds, for every training seed, the value and the 95 % interval of a moving-block bootstrap over samples. In "
+    "this order: a claim is not decidable if an emulator that it rests on does not beat persistence, if there are fewer than "
+    f"{FEWEST_SEEDS} training seeds or {FEWEST_BLOCKS} bootstrap blocks, or if it or a null that it needs is missing or has no "
+    "value. Where the claim names a bound, it is contradicted if the interval lies wholly on the other side of the bound, and "
+    "not decidable if the interval holds the bound. It is explained by a null unless the emulator's interval lies wholly beyond "
+    "the null's, on the side that the claim names; a ridge regression that does not beat persistence has no say. A memory that "
+    "the emulator without filter does not show, its interval wholly beyond 0, is explained by the filter. What remains is "
+    "supported. That there are no teleconnections is judged by the network with a linear bottleneck, which sees every place: "
+    "supported if the interval of what it takes more from afar lies below 0.01, explained by the architecture of the run's own "
+    "network if it lies above, and not decidable otherwise."
 )
+# Share of the attribution below which what comes from afar counts as nothing.
+NOTHING = 0.01
 
 # A pattern counts as the same, and a variance as explained, from here on.
 NEARLY_ALL = 0.9
@@ -135,10 +142,10 @@ def find(
         *judge_teleconnections(measured, leads, settings.far_km),
         *judge_agreement(map(read_netcdf, agreements), measured, settings),
         *judge_signs(map(read_netcdf, signs), measured),
+        *judge_fidelity(map(read_netcdf, fidelity), measured, method, has_filter, settings),
     ]
-    inputs = {
-        "/".join(Path(path).parts[-2:]): sha256(path) for path in (*surveys, *linear, *skill, *agreements, *signs)
-    }
+    files = (*surveys, *linear, *skill, *agreements, *signs, *fidelity)
+    inputs = {"/".join(Path(path).parts[-2:]): sha256(path) for path in files}
     return {
         "data_set": data_set,
         "method": method,
@@ -244,7 +251,7 @@ def judge(
         return CONTRADICTED, f"the interval lies on the other side of {bound:g}"
     if bound is not None and worst <= sign * bound:
         return UNDECIDED, f"the interval holds {bound:g}"
-    unknown = [name for name, null in nulls.items() if math.isnan(null.low) or math.isnan(null.high)]
+    unknown = [name for name, null in nulls.items() if math.isnan(null.value + null.low) or math.isnan(null.high)]
     if unknown:
         return UNDECIDED, f"no value of {', '.join(unknown)}"
     # An infinite end of a null is beyond every number.
@@ -279,12 +286,16 @@ class Surveys:
             return None
         return summarise_seeds([a[key] - b[key] for a, b in zip(first, second, strict=True)])
 
+    def has_say(self, name: str, leads: Iterable[int]) -> bool:
+        """Tell whether a null may decide: a ridge regression that does not beat persistence may not."""
+        return name not in (RIDGE, PIXEL_RIDGE) or not any((name, lead) in self.without_skill for lead in leads)
+
     def find_obstacles(self, kind: str, leads: Iterable[int], needed: Sequence[str]) -> list[str]:
         """Return why a claim about emulators of a kind cannot be decided."""
         obstacles = []
         for lead in leads:
             for name in (kind, *needed):
-                if (name, lead) in self.without_skill:
+                if (name, lead) in self.without_skill and name not in (RIDGE, PIXEL_RIDGE):
                     which = "" if name == "none" else f" ({name})"
                     obstacles.append(f"the lead-{lead} emulator{which} does not beat persistence")
             if self.blocks < FEWEST_BLOCKS:
@@ -327,6 +338,10 @@ def measure_all(
         for predictor, name in PREDICTORS.items():
             series = measure_survey(nulls.sel(predictor=predictor), counts, settings.far_km)
             measured.series[name, int(nulls.attrs["lead"])] = [series]
+            rmse = float(nulls["validation_rmse"].sel(predictor=predictor).mean(skipna=False))
+            # A ridge that could not be fitted has no value, which is another matter.
+            if name in (RIDGE, PIXEL_RIDGE) and rmse >= float(nulls["persistence_rmse"].mean(skipna=False)):
+                measured.without_skill.append((name, int(nulls.attrs["lead"])))
     return measured
 
 
@@ -352,7 +367,8 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
                 if (null := measured.measure(name, lead, statistic.key)) is not None
             }
             obstacles = measured.find_obstacles("none", [lead], statistic.nulls)
-            verdict = judge(own, nulls, statistic.side, statistic.bound, obstacles)
+            heard = {name: null for name, null in nulls.items() if measured.has_say(name, [lead])}
+            verdict = judge(own, heard, statistic.side, statistic.bound, obstacles)
             claims.append(_describe(statistic, lead, own, nulls, verdict))
     shortest, longest = min(leads), max(leads)
     for statistic in BETWEEN_LEADS:
@@ -369,10 +385,13 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
         if shortest == longest:
             obstacles.append("there is one lead")
         explained = []
-        if unfiltered is not None:
+        if unfiltered is not None and not math.isfinite(unfiltered.low + unfiltered.high):
+            obstacles.append("the unfiltered emulator has no value")
+        elif unfiltered is not None:
             vanishes = judge(unfiltered, {}, statistic.side, statistic.bound)[0] != SUPPORTED
             explained = ["the filter, without which the emulator does not show it,"] if vanishes else []
-        verdict = judge(own, nulls, statistic.side, statistic.bound, obstacles, explained)
+        heard = {name: null for name, null in nulls.items() if measured.has_say(name, pair)}
+        verdict = judge(own, heard, statistic.side, statistic.bound, obstacles, explained)
         shown = nulls | ({"unfiltered anomalies": unfiltered} if unfiltered is not None else {})
         claim = _describe(statistic, None, own, shown, verdict)
         claim["statistic"] += f", lead {longest} less lead {shortest}"
@@ -407,16 +426,15 @@ def judge_teleconnections(measured: Surveys, leads: Sequence[int], far_km: float
     claims = []
     for lead in sorted(leads):
         own = measured.subtract(("bottleneck", "none"), (lead, lead), statistic.key)
-        obstacles = measured.find_obstacles("bottleneck", [lead], ())
-        if obstacles or own is None:
-            verdict = UNDECIDED, "; ".join(obstacles) or "the run's own emulators have other seeds"
-        elif own.low > 0:
-            verdict = (
-                EXPLAINED,
-                "a network that sees every place takes more from afar: the other one's architecture hid it",
-            )
-        else:
+        obstacles = measured.find_obstacles("none", [lead], ["bottleneck"])
+        if obstacles or own is None or not math.isfinite(own.low + own.high):
+            verdict = UNDECIDED, "; ".join(obstacles) or "it has no value for the same seeds"
+        elif own.low > NOTHING:
+            verdict = EXPLAINED, "a network that sees every place takes more from afar: the architecture hid it"
+        elif own.high < NOTHING:
             verdict = SUPPORTED, "a network that sees every place takes no more from afar"
+        else:
+            verdict = UNDECIDED, f"the interval holds {NOTHING:g}"
         shown = {
             name: value
             for name, kind in (("run's own network", "none"), ("linear bottleneck", "bottleneck"))
@@ -461,33 +479,33 @@ def judge_agreement(agreements: Iterable[xr.Dataset], measured: Surveys, setting
 def judge_signs(signs: Iterable[xr.Dataset], measured: Surveys) -> list[dict[str, Any]]:
     """Return the claim that a positive attribution raises the output and a negative one lowers it, judged at every lead.
 
-    The pixel and combination in which it holds least often speaks for all.
+    In every seed, the pixel and combination in which it holds least often speaks for all.
 
     Parameters
     ----------
     signs
-        Sign checks, with the attribute `lead`.
+        Sign checks, with the attribute `lead`, in the order of their seeds.
     measured
         The measured series, for the emulators without skill.
     """
-    claims = []
+    by_lead: dict[int, list[xr.Dataset]] = {}
     for checked in signs:
-        lead = int(checked.attrs["lead"])
-        at = checked["fraction"].argmin(...)
-        fraction, low, high = (float(checked[name].isel(at)) for name in ("fraction", "fraction_low", "fraction_high"))
-        least = checked["fraction"].isel(at)
-        where = f"{least['combination'].item()} at {least['pixel'].item()}"
-        obstacles = [text for text in measured.find_obstacles("none", [lead], ()) if "persistence" in text]
-        verdict = judge(Measure(fraction, low, high, [fraction]), {}, "greater", CHANCE, obstacles)
-        statistic = f"fraction of samples in which the output moves as the sign says (least often: {where})"
+        by_lead.setdefault(int(checked.attrs["lead"]), []).append(checked.isel(checked["fraction"].argmin(...)))
+    claims = []
+    for lead, least in sorted(by_lead.items()):
+        values, lows, highs = (
+            [float(one[name]) for one in least] for name in ("fraction", "fraction_low", "fraction_high")
+        )
+        own = Measure(float(np.mean(values)), min(lows), max(highs), values)
+        verdict = judge(own, {}, "greater", CHANCE, measured.find_obstacles("none", [lead], ()))
+        statistic = "fraction of samples in which the output moves as the sign says, where it does least often"
         title = "A positive attribution raises the output, a negative one lowers it"
-        own = Measure(fraction, low, high, [fraction])
         claims.append(describe_claim("signs", title, lead, statistic, "1", own, {}, verdict))
     return claims
 
 
 def judge_fidelity(
-    fidelities: Iterable[xr.Dataset], measured: Surveys, method: str, settings: Findings
+    fidelities: Iterable[xr.Dataset], measured: Surveys, method: str, has_filter: bool, settings: Findings
 ) -> list[dict[str, Any]]:
     """Return the claim that attributions follow the known answer, judged at every lead, with the filter and without.
 
@@ -500,6 +518,8 @@ def judge_fidelity(
         The measured series, for the emulators without skill.
     method
         Method of the mean heatmaps, which the claim is about.
+    has_filter
+        Whether the run's record is filtered.
     settings
         Draws and seed.
     """
@@ -507,7 +527,7 @@ def judge_fidelity(
     for fidelity in fidelities:
         lead, filtered = int(fidelity.attrs["lead"]), int(fidelity.attrs["filter_width_months"]) > 1
         by_kind: dict[str, list[np.ndarray]] = {}
-        samples = fidelity["correlation"].loc[{"method": method}].mean("pixel")
+        samples = fidelity["correlation"].loc[{"method": method}].mean("pixel", skipna=False)
         for name in samples["emulator"].values.tolist():
             values = samples.sel(emulator=name).values
             by_kind.setdefault(name.split("_seed")[0], []).append(_average(values, settings))
@@ -515,8 +535,9 @@ def judge_fidelity(
         names = {"random": RANDOM, "shuffled": "shuffled targets"}
         nulls = {name: summarise_seeds(by_kind[kind]) for kind, name in names.items() if kind in by_kind}
         # Shuffled targets are trained on the run's own record only.
-        needed = names.values() if filtered else [RANDOM]
-        obstacles = measured.find_obstacles("none" if filtered else "unfiltered", [lead], ())
+        of_run = filtered == has_filter
+        needed = names.values() if of_run else [RANDOM]
+        obstacles = measured.find_obstacles("none" if of_run else "unfiltered", [lead], ())
         obstacles += [f"no {name} at lead {lead}" for name in needed if name not in nulls]
         statistic = f"correlation with the best linear predictor, {'with' if filtered else 'without'} filter, {method}"
         verdict = judge(own, nulls, "greater", FOLLOWS, obstacles)
@@ -540,14 +561,14 @@ def tabulate_methods(agreements: Iterable[xr.Dataset], fidelities: Iterable[xr.D
 
     for agreement in agreements:
         kind = "trained" if agreement.attrs["control"] == "none" else agreement.attrs["control"]
-        mean = agreement["correlation"].mean("sample")
+        mean = agreement["correlation"].mean("sample", skipna=False)
         for method in mean["method"].values.tolist():
             for other in mean["other"].values.tolist():
                 value = float(mean.loc[{"method": method, "other": other}])
                 add(int(agreement.attrs["lead"]), kind, method, f"r with {other}", value)
     for fidelity in fidelities:
         record = "with" if int(fidelity.attrs["filter_width_months"]) > 1 else "without"
-        mean = fidelity["correlation"].mean(("pixel", "sample"))
+        mean = fidelity["correlation"].mean(("pixel", "sample"), skipna=False)
         for name in mean["emulator"].values.tolist():
             for method in mean["method"].values.tolist():
                 value = float(mean.loc[{"emulator": name, "method": method}])

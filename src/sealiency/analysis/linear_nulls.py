@@ -328,7 +328,7 @@ def fit_linear(
             "the unfiltered record has other ocean cells than the filtered one; delete both and run again to make them anew"
         )
     phi = estimate_phi(record if unfiltered is None else unfiltered)
-    pixels = list_survey_pixels(settings.stride, ocean)
+    pixels = list_survey_pixels(settings.stride, record.varying)
     blocks = choose_blocks(split.training, settings.samples, settings.bootstrap_block)
     chosen = [sample for block in blocks for sample in block]
     # As between periods: the raw months of the last target end before those of the next input begin.

@@ -34,9 +34,9 @@ class Measure:
     value: float
     """Mean over seeds."""
     low: float
-    """Lower end of the interval: the lowest of all seeds' 95 % intervals."""
+    """Lower end of the interval: the lowest of all seeds' 95 % intervals and values."""
     high: float
-    """Upper end of the interval: the highest of all seeds' 95 % intervals."""
+    """Upper end of the interval: the highest of all seeds' 95 % intervals and values."""
     seeds: list[float]
     """Value of each seed."""
 
@@ -74,7 +74,7 @@ def measure_survey(survey: xr.Dataset, counts: np.ndarray, far_km: float) -> dic
     counts
         How often each bootstrap block counts, of shape (series, bootstrap_block), from `count_draws`.
     far_km
-        Distance beyond which a contribution is far, km; the lower edge of a distance bin.
+        Distance beyond which a contribution is far, km: bins that begin there or beyond are.
 
     Returns
     -------
@@ -105,7 +105,9 @@ def measure_survey(survey: xr.Dataset, counts: np.ndarray, far_km: float) -> dic
         "recent_share": share[:, :, lags == -1].sum(2) @ area,
         "old_share": share[:, :, lags < -MONTHS_OF_A_YEAR].sum(2) @ area,
         "mean_lag": (share @ -lags.astype(np.float64)) @ area,
-        "far_share": (by_distance[:, :, low >= far_km].sum(2) / total[..., 0]) @ area,
+        # Without such a bin it is not known.
+        "far_share": (by_distance[:, :, low >= far_km].sum(2) / total[..., 0]) @ area
+        + (0 if low[-1] >= far_km else np.nan),
         **_compare_curves(share),
     }
 
@@ -138,7 +140,10 @@ def _compare_curves(share: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def summarise_seeds(series: list[np.ndarray]) -> Measure:
-    """Return the mean over seeds, and the interval that holds every seed's own 95 % interval.
+    """Return the mean over seeds, and the interval that holds every seed's own 95 % interval and value.
+
+    The values are in it because draws of a correlation or of a share of variance lie below them: fewer different samples
+    agree less. A seed without a value leaves the whole without one.
 
     Parameters
     ----------
@@ -150,7 +155,7 @@ def summarise_seeds(series: list[np.ndarray]) -> Measure:
     ends = [np.percentile(one[1:], ENDS, method="nearest") for one in series]
     return Measure(
         value=float(np.mean(values)),
-        low=float(min(low for low, _ in ends)),
-        high=float(max(high for _, high in ends)),
+        low=float(np.min([values, [low for low, _ in ends]])),
+        high=float(np.max([values, [high for _, high in ends]])),
         seeds=values,
     )

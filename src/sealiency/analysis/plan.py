@@ -7,7 +7,8 @@ from sealiency.attribution.planning import check_record_grid
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
-from sealiency.data.places import choose_places, list_block_pixels
+from sealiency.config.findings import Findings
+from sealiency.data.places import choose_places, list_block_pixels, list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
 from sealiency.errors import SealiencyError
@@ -21,6 +22,7 @@ def plan_run(
     attribution: Attribution,
     instance: Instance,
     ablation: Ablation,
+    findings: Findings,
     planned: Grid,
 ) -> dict[str, Any]:
     """Return the samples of each lead and the explained pixels, having checked that all of them exist.
@@ -29,7 +31,7 @@ def plan_run(
     ----------
     record
         Prepared record.
-    leads, samples, attribution, instance, ablation
+    leads, samples, attribution, instance, ablation, findings
         Settings of the run.
     planned
         Grid that the attribution was divided into jobs by.
@@ -70,10 +72,12 @@ def plan_run(
         for block in name_blocks(attribution)
         for name, row, column in list_block_pixels(attribution, block, ocean, record.lat, record.lon)
     ]
+    surveyed = list_survey_pixels(findings.stride, record.varying)
     return {
         "grid": list(ocean.shape),
         "ocean_cells": int(ocean.sum()),
         "periods": periods,
         "explained_samples": len(choose_samples(record.training_samples, attribution.samples)),
         "pixels": pixels,
+        "surveyed_pixels": len(surveyed),
     }

@@ -5,6 +5,7 @@ the input. So without the inputs of positive attribution the output must be lowe
 higher.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ def check_signs(
     flat = [row * ocean.shape[1] + column for _, row, column in pixels]
     named = [f"{name} (row {row}, column {column})" for name, row, column in pixels]
     actual, predicted = remove_inputs(attributor, inputs, flat, samples, named, emulator.lead)
-    block = max(1, min(attribution.bootstrap_block, len(samples) // 4))
+    block = choose_run(samples, emulator.history + record.filter_width)
     fraction, low, high = measure_agreement(actual, block)
     tested = np.isfinite(actual).sum(2)
     units = {"units": "1"}
@@ -127,6 +128,12 @@ def check_signs(
             "model_sha256": emulator.model_sha256,
         },
     )
+
+
+def choose_run(samples: Sequence[int], months: int) -> int:
+    """Return how many samples on end share months of input, so many months long each: an eighth of all of them at most."""
+    spacing = (samples[-1] - samples[0]) / max(1, len(samples) - 1)
+    return max(1, min(len(samples) // 8, math.ceil(months / max(spacing, 1))))
 
 
 def remove_inputs(

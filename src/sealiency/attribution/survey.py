@@ -40,7 +40,7 @@ def survey_pixels(
         If the emulator was trained on another record, no ocean pixel is surveyed, or an attribution is not complete.
     """
     keep_memory()
-    pixels = list_survey_pixels(settings.stride, record.ocean.numpy())
+    pixels = list_survey_pixels(settings.stride, record.varying)
     blocks = choose_blocks(record.training_samples, settings.samples, settings.bootstrap_block)
     attributor = make_attributor(emulator, record, attribution, attribution.method)
     sums, completeness = sum_attributions(emulator, record, attribution, attributor, pixels, blocks, heatmaps=False)

@@ -6,7 +6,6 @@ from typing import Any
 from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribution, Instance
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
-from sealiency.config.findings import Findings
 
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[str]:
@@ -93,11 +92,6 @@ def _check_counts(samples: Samples, attribution: Attribution) -> Iterator[str]:
         )
 
 
-def _check_findings(attribution: Attribution, findings: Findings) -> Iterator[str]:
-    if findings.far_km not in attribution.distance_edges:
-        yield f"findings.far_km ({findings.far_km:g}) is no edge of attribution.distance_edges; name one of them"
-
-
 def _check_method(attribution: Attribution) -> Iterator[str]:
     if attribution.method in WITHOUT_COMPLETENESS:
         yield (
@@ -123,6 +117,5 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("samples", "ablation"), _check_months),
     (("samples", "ablation"), _check_replacement),
     (("samples", "attribution"), _check_counts),
-    (("attribution", "findings"), _check_findings),
     (("attribution",), _check_method),
 ]

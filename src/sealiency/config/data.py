@@ -139,7 +139,13 @@ class Data(Section):
 
     def without_filter(self) -> "Data":
         """Return the settings without a filter, where the seasonal cycle is taken out month by month."""
-        return self.model_copy(update={"filter": "none", "climatology": "monthly"})
+        return self.model_copy(
+            update={
+                "filter": "none",
+                "filter_months": Data.model_fields["filter_months"].default,
+                "climatology": "monthly",
+            }
+        )
 
     def describe_preparation(self) -> dict[str, Any]:
         """Return the settings that the prepared record depends on: not what made the files, or brought them here."""

@@ -16,10 +16,11 @@ FEWEST_BLOCKS = 8
 class Findings(Section):
     """The paper's claims as numbers beside their nulls; docs/findings.md has the rule of the verdicts."""
 
-    controls: list[Control] = ["random", "shuffled", "unfiltered", "bottleneck"]
+    controls: list[Control] = ["random"]
     """Emulators made for comparison at every lead: `random` weights; trained on `shuffled` targets; trained on `unfiltered`
     anomalies; with a linear layer over the whole coarsest grid at the `bottleneck`. Shuffled ones get the first
-    of training.seeds, the others all. Without a control, a claim that needs it is not decidable."""
+    of training.seeds, the others all. Without a control, a claim that needs it is not decidable. All but random
+    weights are trained like the run's own emulators."""
     stride: int = Field(default=8, ge=1)
     """Every so many rows and columns an ocean pixel is surveyed, for all emulators alike."""
     samples: int = Field(default=128, ge=1)
@@ -33,6 +34,6 @@ class Findings(Section):
     neighbourhood_km: float = Field(default=1500, gt=0, le=20015)
     """Cells within this distance of a pixel are predictors of its ridge regression."""
     far_km: float = Field(default=3000, gt=0, le=20015)
-    """Distance beyond which a contribution counts as a teleconnection; an edge of attribution.distance_edges."""
+    """Distance beyond which a contribution counts as a teleconnection: from the next of attribution.distance_edges on."""
     simulated_years: int = Field(default=2000, ge=100)
     """Years of the embedded world simulated for its best linear predictor (data.source: synthetic)."""

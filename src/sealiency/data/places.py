@@ -102,23 +102,23 @@ def list_block_pixels(
     return [(pixel.name, row, column)]
 
 
-def list_survey_pixels(stride: int, ocean: np.ndarray) -> list[tuple[str, int, int]]:
+def list_survey_pixels(stride: int, varying: np.ndarray) -> list[tuple[str, int, int]]:
     """Return the name, row and column of the ocean pixels at every so many rows and columns, named as among `all`.
 
     Parameters
     ----------
     stride
         Rows, and columns, from one pixel to the next; the first is half of that from the edge.
-    ocean
-        Ocean mask, bool of shape (lat, lon).
+    varying
+        Ocean cells whose anomaly varies, bool of shape (lat, lon); of a constant one there is nothing to explain.
 
     Raises
     ------
     SealiencyError
-        If no ocean lies there.
+        If no such cell lies there.
     """
-    cells = np.argwhere(ocean)
-    cells = _order_by_neighbourhood(cells[(cells % stride == stride // 2).all(1)], ocean.shape)
+    cells = np.argwhere(varying)
+    cells = _order_by_neighbourhood(cells[(cells % stride == stride // 2).all(1)], varying.shape)
     if not len(cells):
         raise SealiencyError(f"findings.stride = {stride}: no ocean pixel lies at such rows and columns; lower it")
     return [(f"r{row}c{column}", int(row), int(column)) for row, column in cells]

@@ -466,6 +466,11 @@ class PreparedRecord:
         self.training_samples = range(settings["history"], settings["history"] + settings["training"])
         self.sha256 = sha256(path)
 
+    @property
+    def varying(self) -> np.ndarray:
+        """Ocean cells whose anomaly varies, bool of shape (lat, lon): under ice it may be constant."""
+        return (self.ocean & (self.anomaly != self.anomaly[0]).any(0)).numpy()
+
     def split(self, lead: int, samples: Samples) -> Split:
         """Return the samples of each period of a lead; see `split_samples` for the error."""
         return split_samples(len(self.months), lead, samples, self.filter_width)

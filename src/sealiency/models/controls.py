@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sealiency.models.densenet import DenseNet
+from sealiency.models.densenet import DenseNet, LinearBottleneck
 
 
 def randomise(network: DenseNet, batches: Callable[[], Iterator[Tensor]], ocean: Tensor, rms: float) -> None:
@@ -30,8 +30,11 @@ def randomise(network: DenseNet, batches: Callable[[], Iterator[Tensor]], ocean:
     """
     norms = []
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
             module.reset_parameters()
+        if isinstance(module, LinearBottleneck):
+            # As training begins: drawn at random it would look everywhere, and make every other network look local.
+            nn.init.zeros_(module.linear.weight)
         if isinstance(module, nn.BatchNorm2d):
             norms.append(module)
             # A plain mean over all batches.
