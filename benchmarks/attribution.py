@@ -63,7 +63,9 @@ class Bench:
         """Return the engine as the workflow uses it."""
         # Half of what a job has, as in the workflow; on a GPU, half of what is free.
         memory = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else SETTINGS.memory_gb * 1e9
-        return DeepLift(self.network, self.baselines, memory / 2, SETTINGS.integration_steps, precision)
+        return DeepLift(
+            self.network, self.baselines, memory / 2, SETTINGS.integration_steps, precision, SETTINGS.occlusion_window
+        )
 
     def choose_pixels(self, method: DeepLift, groups: int) -> list[int]:
         """Return the pixels of so many groups, spread evenly from the north-west corner to the south-east one."""

@@ -36,7 +36,8 @@ SETTINGS = Attribution(
 
 def explain_one_by_one(emulator, record, samples: list[int], row: int, column: int) -> np.ndarray:
     """DeepLIFT of each sample alone, from windows cut by hand; the method itself is tested in test_methods.py."""
-    method = methods.DeepLift(emulator.network.double(), torch.zeros(1, HISTORY, 8, 10).double(), 1e9, 2, "float64")
+    zeros = torch.zeros(1, HISTORY, 8, 10).double()
+    method = methods.DeepLift(emulator.network.double(), zeros, 1e9, 2, "float64", (1, 7, 7))
     maps = np.zeros((len(samples), HISTORY, 8, 10))
     for number, k in enumerate(samples):
         x = record.anomaly[k - HISTORY : k][None].double()

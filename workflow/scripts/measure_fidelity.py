@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from sealiency.analysis.fidelity import (
-    find_ideal_weights,
-    list_pixels,
-    measure_fidelity,
-    randomise_emulator,
-    read_world,
-)
+from sealiency.analysis.fidelity import find_ideal_weights, measure_fidelity, name_emulators, read_world
 from sealiency.config.attribution import Attribution
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.config.findings import Findings
+from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
@@ -21,15 +16,11 @@ from sealiency.models.emulator import load_emulator
 def main(job):
     """Write the comparison."""
     record = PreparedRecord(job.input.prepared)
-    emulators = {}
-    for kind, path in zip(job.params.kinds, job.input.emulators, strict=True):
-        emulator = load_emulator(path, job.threads)
-        emulators[f"{kind}_seed{emulator.seed}"] = emulator
-        if job.params.randomise:
-            emulators[f"random_seed{emulator.seed}"] = randomise_emulator(emulator, record, emulator.seed)
+    loaded = [load_emulator(path, job.threads) for path in job.input.emulators]
+    emulators = name_emulators(job.params.kinds, loaded, record, job.params.randomise)
     trained = next(iter(emulators.values()))
     attribution = Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb))
-    pixels = list_pixels(attribution, record)
+    pixels = list_pixels(attribution, record.ocean.numpy(), record.lat, record.lon)
     world = read_world(
         job.input.propagator, SyntheticWorld(**job.params.synthetic), Region(**job.params.region), record
     )

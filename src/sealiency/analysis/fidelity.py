@@ -26,7 +26,7 @@ from sealiency.attribution.methods import METHODS
 from sealiency.config.attribution import Attribution
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.config.findings import Findings
-from sealiency.data.places import list_block_pixels, measure_distance
+from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
 from sealiency.data.synthetic import read_propagator, simulate_anomalies
@@ -34,7 +34,6 @@ from sealiency.data.world_physics import Floats, build_forcing, find_ocean_cells
 from sealiency.errors import SealiencyError
 from sealiency.models.controls import randomise
 from sealiency.models.emulator import Emulator, hash_weights
-from sealiency.naming import name_blocks
 
 LOGGER = logging.getLogger(__name__)
 # Integrated gradients take seconds a sample; twelve samples of the demo's training period share no input month.
@@ -362,6 +361,28 @@ def find_ideal_weights(
     return ideal
 
 
+def name_emulators(
+    kinds: Sequence[str], emulators: Sequence[Emulator], record: PreparedRecord, randomise: bool
+) -> dict[str, Emulator]:
+    """Return emulators by kind and seed, such as `trained_seed0`, with one of random weights beside each where asked for.
+
+    Parameters
+    ----------
+    kinds, emulators
+        Kind of each emulator, such as `trained` or `random`, and the emulators.
+    record
+        The prepared record they were trained on.
+    randomise
+        Whether to draw random weights, for a record that has no such emulator files.
+    """
+    named = {}
+    for kind, emulator in zip(kinds, emulators, strict=True):
+        named[f"{kind}_seed{emulator.seed}"] = emulator
+        if randomise:
+            named[f"random_seed{emulator.seed}"] = randomise_emulator(emulator, record, emulator.seed)
+    return named
+
+
 def randomise_emulator(emulator: Emulator, record: PreparedRecord, seed: int) -> Emulator:
     """Return a copy of an emulator with every weight drawn anew, for a record that has no such emulator file.
 
@@ -475,15 +496,6 @@ def find_core(values: Floats, share: float) -> np.ndarray:
     core = np.zeros(size.shape, bool)
     core[order[: int(np.searchsorted(within, share * within[-1])) + 1]] = True
     return core.reshape(values.shape)
-
-
-def list_pixels(attribution: Attribution, record: PreparedRecord) -> list[tuple[str, int, int]]:
-    """Return name, row and column of the listed pixels; see `list_block_pixels` for the errors."""
-    return [
-        pixel
-        for block in name_blocks(attribution)
-        for pixel in list_block_pixels(attribution, block, record.ocean.numpy(), record.lat, record.lon)
-    ]
 
 
 def _describe(

@@ -14,12 +14,12 @@ import numpy as np
 import scipy.linalg
 import xarray as xr
 
-from sealiency.config.attribution import FARTHEST_KM
 from sealiency.config.data import Samples
 from sealiency.config.findings import Findings
 from sealiency.data.places import list_survey_pixels, measure_distance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_blocks
+from sealiency.data.survey import describe_survey
 from sealiency.errors import SealiencyError
 from sealiency.progress import track
 
@@ -376,7 +376,8 @@ def fit_linear(
             radial[:, number, at] = sums
             monthly[:2, number, at] = np.tensordot(sums.sum(-1), shares, (1, 0))
     monthly[2] = monthly[0] + monthly[1]
-    dataset = _define_coordinates(record, pixels, blocks, distance_edges)
+    dataset = describe_survey(record, pixels, blocks, distance_edges)
+    dataset = dataset.assign_coords(predictor=("predictor", list(PREDICTORS), {"long_name": "linear predictor"}))
     dataset.attrs = {
         "Conventions": "CF-1.11",
         "title": f"Attributions of linear predictors of lead {lead} over training samples",
@@ -409,57 +410,4 @@ def fit_linear(
         ("phi", by_pixel, "lag-1 autocorrelation of the unfiltered anomaly over the training months"),
     ):
         dataset[name] = ("predictor", "pixel")[-values.ndim :], values, {"long_name": long_name, "units": "1"}
-    return dataset
-
-
-def _define_coordinates(
-    record: PreparedRecord,
-    pixels: Sequence[tuple[str, int, int]],
-    blocks: Sequence[Sequence[int]],
-    distance_edges: Sequence[float],
-) -> xr.Dataset:
-    """Return the coordinates that reduced attributions have, without data."""
-    edges = np.array([*distance_edges, FARTHEST_KM])
-    dataset = xr.Dataset(
-        {"distance_bounds": (("distance", "bounds"), np.stack([edges[:-1], edges[1:]], 1))},
-        coords={
-            "predictor": ("predictor", list(PREDICTORS), {"long_name": "linear predictor"}),
-            "pixel": ("pixel", [name for name, _, _ in pixels], {"long_name": "explained pixel"}),
-            "lag": (
-                "lag",
-                np.arange(-record.training_samples.start, 0, dtype=np.int32),
-                {"long_name": "month of input relative to the first month after it", "units": "month"},
-            ),
-            "distance": (
-                "distance",
-                (edges[:-1] + edges[1:]) / 2,
-                {
-                    "long_name": "great-circle distance from the explained pixel",
-                    "units": "km",
-                    "bounds": "distance_bounds",
-                },
-            ),
-            "block_samples": (
-                "bootstrap_block",
-                np.array([len(block) for block in blocks], np.int32),
-                {"long_name": "number of samples in the bootstrap block", "units": "1"},
-            ),
-            "first_sample": (
-                "bootstrap_block",
-                np.array([block[0] for block in blocks], np.int32),
-                {"long_name": "number of the first sample of the bootstrap block", "units": "1"},
-            ),
-        },
-    )
-    for at, (axis, index) in enumerate((("lat", "row"), ("lon", "column")), start=1):
-        places = np.array([pixel[at] for pixel in pixels], np.int32)
-        coordinate = record.statistics[axis]
-        attributes = {key: value for key, value in coordinate.attrs.items() if key != "axis"}
-        index_attributes = {"long_name": f"index of the pixel along {axis}", "units": "1"}
-        dataset = dataset.assign_coords(
-            {
-                f"pixel_{index}": ("pixel", places, index_attributes),
-                f"pixel_{axis}": ("pixel", coordinate.values[places], attributes),
-            }
-        )
     return dataset

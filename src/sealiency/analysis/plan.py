@@ -8,11 +8,10 @@ from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.config.findings import Findings
-from sealiency.data.places import choose_places, list_block_pixels, list_survey_pixels
+from sealiency.data.places import choose_places, list_pixels, list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
 from sealiency.errors import SealiencyError
-from sealiency.naming import name_blocks
 
 
 def plan_run(
@@ -69,8 +68,7 @@ def plan_run(
     choose_places(instance, record.anomaly[0].numpy(), ocean, record.lat, record.lon)
     pixels = [
         {"name": name, "row": row, "column": column, "lat": float(record.lat[row]), "lon": float(record.lon[column])}
-        for block in name_blocks(attribution)
-        for name, row, column in list_block_pixels(attribution, block, ocean, record.lat, record.lon)
+        for name, row, column in list_pixels(attribution, ocean, record.lat, record.lon)
     ]
     surveyed = list_survey_pixels(findings.stride, record.varying)
     return {

@@ -18,11 +18,10 @@ from sealiency.attribution.attributor import Attributor
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.explanation import make_attributor
 from sealiency.config.attribution import Attribution, SignCheck
-from sealiency.data.places import list_block_pixels
+from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split, choose_samples
 from sealiency.models.emulator import Emulator
-from sealiency.naming import name_blocks
 
 # Name: sign of the input, sign of the attribution.
 COMBINATIONS = {"x>0, a>0": (1, 1), "x<0, a>0": (-1, 1), "x>0, a<0": (1, -1), "x<0, a<0": (-1, -1)}
@@ -66,11 +65,7 @@ def check_signs(
     samples = choose_samples(split.validation, min(settings.samples, len(split.validation)))
     inputs = SampleWindows(record.anomaly, emulator.lead, emulator.history).inputs(samples)
     ocean = record.ocean.numpy()
-    pixels = [
-        pixel
-        for block in name_blocks(attribution)
-        for pixel in list_block_pixels(attribution, block, ocean, record.lat, record.lon)
-    ]
+    pixels = list_pixels(attribution, ocean, record.lat, record.lon)
     attribution = attribution.model_copy(update={"baseline_samples": 0})
     attributor = make_attributor(emulator, record, attribution, attribution.method)
     flat = [row * ocean.shape[1] + column for _, row, column in pixels]

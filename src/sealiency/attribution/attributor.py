@@ -1,5 +1,6 @@
 """What every attribution method is: an object that gives the attributions of samples and pixels in tiles."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -68,7 +69,7 @@ class FlatOutput(nn.Module):
         return self.network(x).flatten(1)
 
 
-class Method:
+class Method(ABC):
     """What all methods share; a method has a name, prepares itself and gives tiles.
 
     Parameters
@@ -108,7 +109,7 @@ class Method:
         memory: float,
         steps: int,
         precision: str,
-        occlusion_window: tuple[int, int, int] = (1, 7, 7),
+        occlusion_window: tuple[int, int, int],
     ) -> None:
         check_network(network)
         self.network = network
@@ -121,12 +122,13 @@ class Method:
         self.baseline_name = name_baseline(self.name, len(baselines) if baselines.any() else 0)
         self._prepare()
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Do what a method has to do once for its network and baselines."""
 
+    @abstractmethod
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
         """Give the attributions of every sample and pixel once, those of one pixel in the order of samples."""
-        raise NotImplementedError
 
     def output_difference(self, inputs: Tensor) -> Tensor:
         """Return f(x) minus the mean of f over the baselines, in batches, from the network itself."""

@@ -1,6 +1,7 @@
 """The methods that are Captum's own, from gradients of the output, pixel by pixel."""
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -19,13 +20,13 @@ class CaptumMethod(Method):
         self.method = self.build(self.model)
         self.at_once = count_fitting(self.memory, measure_pass(self.network, self.baselines[:1]), self.baselines.device)
 
+    @abstractmethod
     def build(self, model: nn.Module) -> captum.attr.Attribution:
         """Return Captum's object of the method."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attribute(self, inputs: Tensor, pixel: int) -> Tensor:
         """Attribute one output pixel (its position in the flattened grid) to inputs (sample, lag, lat, lon)."""
-        raise NotImplementedError
 
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
         """Give attributions pixel by pixel, in batches of samples."""

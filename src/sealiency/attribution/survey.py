@@ -1,14 +1,14 @@
 """The survey: where and when the forecasts of a thin grid of ocean pixels come from, by one emulator."""
 
-import numpy as np
 import xarray as xr
 
 from sealiency.attribution.explanation import make_attributor, sum_attributions
-from sealiency.config.attribution import FARTHEST_KM, Attribution
+from sealiency.config.attribution import Attribution
 from sealiency.config.findings import Findings
 from sealiency.data.places import list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_blocks
+from sealiency.data.survey import describe_survey
 from sealiency.models.devices import keep_memory
 from sealiency.models.emulator import Emulator
 
@@ -44,7 +44,7 @@ def survey_pixels(
     blocks = choose_blocks(record.training_samples, settings.samples, settings.bootstrap_block)
     attributor = make_attributor(emulator, record, attribution, attribution.method)
     sums, completeness = sum_attributions(emulator, record, attribution, attributor, pixels, blocks, heatmaps=False)
-    survey = describe_survey(pixels, blocks, attribution.distance_edges, emulator.history, record)
+    survey = describe_survey(record, pixels, blocks, attribution.distance_edges)
     counts = survey["block_samples"]
     for sign, name in enumerate(("positive", "negative")):
         # From (block, pixel, distance, lag).
@@ -68,32 +68,3 @@ def survey_pixels(
         "model_sha256": emulator.model_sha256,
     }
     return survey
-
-
-def describe_survey(
-    pixels: list[tuple[str, int, int]],
-    blocks: list[list[int]],
-    distance_edges: list[float],
-    history: int,
-    record: PreparedRecord,
-) -> xr.Dataset:
-    """Return the coordinates of a survey: pixels and their places, bootstrap blocks, lags and distances."""
-    edges = np.array([*distance_edges, FARTHEST_KM])
-    rows, columns = (np.array([pixel[axis] for pixel in pixels]) for axis in (1, 2))
-    lag = {"long_name": "month of input relative to the first month after it", "units": "month"}
-    distance = {"long_name": "great-circle distance from the pixel", "units": "km", "bounds": "distance_bounds"}
-    return xr.Dataset(
-        {
-            "distance_bounds": (("distance", "bounds"), np.stack([edges[:-1], edges[1:]], 1)),
-            "block_samples": ("bootstrap_block", np.array([len(block) for block in blocks])),
-            "pixel_row": ("pixel", rows),
-            "pixel_column": ("pixel", columns),
-            "pixel_lat": ("pixel", record.lat[rows], {"units": "degrees_north"}),
-            "pixel_lon": ("pixel", record.lon[columns], {"units": "degrees_east"}),
-        },
-        coords={
-            "pixel": [name for name, _, _ in pixels],
-            "lag": ("lag", np.arange(-history, 0), lag),
-            "distance": ("distance", (edges[:-1] + edges[1:]) / 2, distance),
-        },
-    )

@@ -30,7 +30,7 @@ class Findings(Section):
     draws: int = Field(default=1000, ge=100)
     """Draws of the bootstrap."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the bootstrap and of everything else that is drawn for the findings."""
+    """Seed of the bootstrap's draws."""
     neighbourhood_km: float = Field(default=1500, gt=0, le=20015)
     """Cells within this distance of a pixel are predictors of its ridge regression."""
     far_km: float = Field(default=3000, gt=0, le=20015)

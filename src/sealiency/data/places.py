@@ -6,6 +6,7 @@ import numpy as np
 
 from sealiency.config.attribution import Attribution, Instance, Pixel
 from sealiency.errors import SealiencyError
+from sealiency.naming import name_blocks
 
 # Mean radius of the Earth, km.
 EARTH_RADIUS = 6371.0
@@ -100,6 +101,13 @@ def list_block_pixels(
     row, column = locate_pixel(pixel, lat, lon, "attribution.pixels")
     _check_ocean(pixel, row, column, ocean, lat, lon, "attribution.pixels")
     return [(pixel.name, row, column)]
+
+
+def list_pixels(
+    settings: Attribution, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray
+) -> list[tuple[str, int, int]]:
+    """Return the name, row and column of each pixel of all blocks; see `list_block_pixels` for parameters and errors."""
+    return [pixel for block in name_blocks(settings) for pixel in list_block_pixels(settings, block, ocean, lat, lon)]
 
 
 def list_survey_pixels(stride: int, varying: np.ndarray) -> list[tuple[str, int, int]]:
