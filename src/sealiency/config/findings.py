@@ -31,8 +31,9 @@ class Findings(Section):
     """Draws of the bootstrap."""
     seed: int = Field(default=0, ge=0)
     """Seed of the bootstrap's draws."""
-    neighbourhood_km: float = Field(default=1500, gt=0, le=20015)
-    """Cells within this distance of a pixel are predictors of its ridge regression."""
+    neighbourhood_km: float = Field(default=3500, gt=0, le=20015)
+    """Cells within this distance of a pixel are predictors of its ridge regression; no less than the emulator's own reach,
+    or the regression is the more local one by construction."""
     far_km: float = Field(default=3000, gt=0, le=20015)
     """Distance beyond which a contribution counts as a teleconnection: from the next of attribution.distance_edges on."""
     simulated_years: int = Field(default=2000, ge=100)
