@@ -8,14 +8,11 @@ import xarray as xr
 from sealiency.analysis import findings
 from sealiency.analysis.findings import (
     AR1,
-    CONTRADICTED,
-    EXPLAINED,
     PIXEL_RIDGE,
     RANDOM,
     RIDGE,
-    SUPPORTED,
-    UNDECIDED,
     Surveys,
+    Verdict,
     find,
     judge,
     judge_agreement,
@@ -36,21 +33,21 @@ def interval(low, high):
 @pytest.mark.parametrize(
     ("own", "null", "side", "bound", "verdict"),
     [
-        (interval(1, 2), interval(3, 4), "smaller", None, SUPPORTED),
-        (interval(1, 3), interval(3, 4), "smaller", None, EXPLAINED),
-        (interval(5, 6), interval(3, 4), "smaller", None, EXPLAINED),
-        (interval(5, 6), interval(3, 4), "greater", None, SUPPORTED),
-        (interval(4, 6), interval(3, 4), "greater", None, EXPLAINED),
-        (interval(1, 2), interval(3, 4), "greater", None, EXPLAINED),
-        (interval(1, 2), interval(-1, 0.5), "greater", 0, SUPPORTED),
-        (interval(-1, 2), interval(-9, -8), "greater", 0, UNDECIDED),
-        (interval(-2, -1), interval(-9, -8), "greater", 0, CONTRADICTED),
-        (interval(1, 2), interval(3, 4), "smaller", 0, CONTRADICTED),
-        (interval(-2, -1), interval(0, 1), "smaller", 0, SUPPORTED),
-        (interval(1, 2), interval(3, math.inf), "smaller", None, SUPPORTED),
-        (interval(1, math.inf), interval(3, 4), "smaller", None, UNDECIDED),
-        (interval(1, 2), interval(math.nan, math.nan), "smaller", None, UNDECIDED),
-        (interval(1, 2), Measure(math.nan, 3, 4, [3, math.nan]), "smaller", None, UNDECIDED),
+        (interval(1, 2), interval(3, 4), "smaller", None, Verdict.SUPPORTED),
+        (interval(1, 3), interval(3, 4), "smaller", None, Verdict.EXPLAINED),
+        (interval(5, 6), interval(3, 4), "smaller", None, Verdict.EXPLAINED),
+        (interval(5, 6), interval(3, 4), "greater", None, Verdict.SUPPORTED),
+        (interval(4, 6), interval(3, 4), "greater", None, Verdict.EXPLAINED),
+        (interval(1, 2), interval(3, 4), "greater", None, Verdict.EXPLAINED),
+        (interval(1, 2), interval(-1, 0.5), "greater", 0, Verdict.SUPPORTED),
+        (interval(-1, 2), interval(-9, -8), "greater", 0, Verdict.UNDECIDED),
+        (interval(-2, -1), interval(-9, -8), "greater", 0, Verdict.CONTRADICTED),
+        (interval(1, 2), interval(3, 4), "smaller", 0, Verdict.CONTRADICTED),
+        (interval(-2, -1), interval(0, 1), "smaller", 0, Verdict.SUPPORTED),
+        (interval(1, 2), interval(3, math.inf), "smaller", None, Verdict.SUPPORTED),
+        (interval(1, math.inf), interval(3, 4), "smaller", None, Verdict.UNDECIDED),
+        (interval(1, 2), interval(math.nan, math.nan), "smaller", None, Verdict.UNDECIDED),
+        (interval(1, 2), Measure(math.nan, 3, 4, [3, math.nan]), "smaller", None, Verdict.UNDECIDED),
     ],
 )
 def test_verdict_follows_the_rule(own, null, side, bound, verdict):
@@ -59,13 +56,16 @@ def test_verdict_follows_the_rule(own, null, side, bound, verdict):
 
 def test_every_null_must_be_beaten_and_the_others_are_not_named():
     verdict, reason = judge(interval(1, 2), {"far": interval(5, 6), "near": interval(1.5, 3)}, "smaller")
-    assert verdict == EXPLAINED
+    assert verdict == Verdict.EXPLAINED
     assert reason.startswith("near alone")
 
 
 def test_obstacles_come_before_numbers():
-    assert judge(interval(1, 2), {"null": interval(3, 4)}, "smaller", obstacles=["no skill"]) == (UNDECIDED, "no skill")
-    assert judge(None, {}, "smaller")[0] == UNDECIDED
+    assert judge(interval(1, 2), {"null": interval(3, 4)}, "smaller", obstacles=["no skill"]) == (
+        Verdict.UNDECIDED,
+        "no skill",
+    )
+    assert judge(None, {}, "smaller")[0] == Verdict.UNDECIDED
 
 
 def series(**values):
@@ -99,13 +99,13 @@ def verdicts(claims, name):
 
 def test_memory_that_neither_persistence_nor_filter_shows_is_supported():
     made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
-    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [SUPPORTED] * 3
+    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [Verdict.SUPPORTED] * 3
 
 
 def test_memory_of_a_filtered_ar1_process_is_explained():
     made = measured(LATER, **{AR1: LATER, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
     claims = [claim for claim in judge_surveys(made, [1, 9], True) if claim["claim"] == "memory"]
-    assert [claim["verdict"] for claim in claims] == [EXPLAINED] * 3
+    assert [claim["verdict"] for claim in claims] == [Verdict.EXPLAINED] * 3
     assert all(claim["reason"].startswith(AR1) for claim in claims)
     assert [claim["value"] for claim in claims] == pytest.approx([3, -0.2, 0.2])
 
@@ -113,21 +113,26 @@ def test_memory_of_a_filtered_ar1_process_is_explained():
 def test_memory_that_vanishes_without_the_filter_is_the_filter_s():
     made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": FLAT})
     claims = [claim for claim in judge_surveys(made, [1, 9], True) if claim["claim"] == "memory"]
-    assert all(claim["verdict"] == EXPLAINED and "filter" in claim["reason"] for claim in claims)
+    assert all(claim["verdict"] == Verdict.EXPLAINED and "filter" in claim["reason"] for claim in claims)
     # Where the record has no filter there is nothing to take away.
-    assert verdicts(judge_surveys(made, [1, 9], False), "memory") == [SUPPORTED] * 3
+    assert verdicts(judge_surveys(made, [1, 9], False), "memory") == [Verdict.SUPPORTED] * 3
 
 
 def test_memory_needs_two_leads():
     made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
-    assert verdicts(judge_surveys(made, [9], True), "memory") == [UNDECIDED] * 3
+    assert verdicts(judge_surveys(made, [9], True), "memory") == [Verdict.UNDECIDED] * 3
 
 
 def test_locality_is_judged_at_every_lead_against_random_weights_and_ridge():
     own = {1: {"radius_50": 100, "radius_90": 400}, 9: {"radius_50": 300, "radius_90": 400}}
     wide = {1: {"radius_50": 200, "radius_90": 500}, 9: {"radius_50": 200, "radius_90": math.inf}}
     made = measured(own, random=wide, **{RIDGE: wide})
-    assert verdicts(judge_surveys(made, [1, 9], True), "locality") == [SUPPORTED, EXPLAINED, SUPPORTED, SUPPORTED]
+    assert verdicts(judge_surveys(made, [1, 9], True), "locality") == [
+        Verdict.SUPPORTED,
+        Verdict.EXPLAINED,
+        Verdict.SUPPORTED,
+        Verdict.SUPPORTED,
+    ]
 
 
 @pytest.mark.parametrize("missing", [RANDOM, RIDGE])
@@ -135,7 +140,7 @@ def test_missing_null_makes_locality_undecidable_and_is_named(missing):
     made = measured(LATER)
     del made.series[missing, 1]
     (claim,) = [c for c in judge_surveys(made, [1, 9], True) if c["lead"] == 1 and "50 %" in c["statistic"]]
-    assert claim["verdict"] == UNDECIDED
+    assert claim["verdict"] == Verdict.UNDECIDED
     assert missing in claim["reason"]
 
 
@@ -144,7 +149,7 @@ def test_two_seeds_or_no_skill_decide_nothing():
     made.without_skill.append(("none", 9))
     made.series["none", 1] = made.series["none", 1][:2]
     claims = judge_surveys(made, [1, 9], True)
-    assert {claim["verdict"] for claim in claims} == {UNDECIDED}
+    assert {claim["verdict"] for claim in claims} == {Verdict.UNDECIDED}
     assert any("2 training seed(s), not 3" in claim["reason"] for claim in claims)
     assert any("does not beat persistence" in claim["reason"] for claim in claims)
 
@@ -152,11 +157,12 @@ def test_two_seeds_or_no_skill_decide_nothing():
 def test_too_few_bootstrap_blocks_decide_nothing():
     made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": LATER})
     made.blocks = 7
-    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [UNDECIDED] * 3
+    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [Verdict.UNDECIDED] * 3
 
 
 @pytest.mark.parametrize(
-    ("far", "verdict"), [(0.4, SUPPORTED), (0.505, SUPPORTED), (0.7, EXPLAINED), (math.nan, UNDECIDED)]
+    ("far", "verdict"),
+    [(0.4, Verdict.SUPPORTED), (0.505, Verdict.SUPPORTED), (0.7, Verdict.EXPLAINED), (math.nan, Verdict.UNDECIDED)],
 )
 def test_network_that_sees_far_judges_the_absence_of_teleconnections(far, verdict):
     made = measured(LATER)
@@ -165,7 +171,7 @@ def test_network_that_sees_far_judges_the_absence_of_teleconnections(far, verdic
     assert claim["verdict"] == verdict
     for kind in ("bottleneck", "none"):
         made.without_skill = [(kind, 1)]
-        assert judge_teleconnections(made, [1], 3000)[0]["verdict"] == UNDECIDED
+        assert judge_teleconnections(made, [1], 3000)[0]["verdict"] == Verdict.UNDECIDED
 
 
 def test_wide_interval_of_what_comes_from_afar_decides_nothing():
@@ -174,7 +180,7 @@ def test_wide_interval_of_what_comes_from_afar_decides_nothing():
     wide["far_share"] = np.linspace(0.4, 1.4, 201)
     made.series["bottleneck", 1] = [wide] * 3
     (claim,) = judge_teleconnections(made, [1], 3000)
-    assert (claim["verdict"], claim["reason"]) == (UNDECIDED, "the interval holds 0.01")
+    assert (claim["verdict"], claim["reason"]) == (Verdict.UNDECIDED, "the interval holds 0.01")
     del made.series["bottleneck", 1]
     assert "no bottleneck at lead 1" in judge_teleconnections(made, [1], 3000)[0]["reason"]
 
@@ -184,10 +190,10 @@ def test_ridge_without_skill_has_no_say():
     wide = {1: {"radius_50": 200}, 9: {"radius_50": 200}}
     made = measured(own, random=wide, **{RIDGE: own})
     first = judge_surveys(made, [1, 9], True)[0]
-    assert (first["verdict"], first["reason"]) == (EXPLAINED, f"{RIDGE} alone would show it too")
+    assert (first["verdict"], first["reason"]) == (Verdict.EXPLAINED, f"{RIDGE} alone would show it too")
     made.without_skill.append((RIDGE, 1))
     first = judge_surveys(made, [1, 9], True)[0]
-    assert first["verdict"] == SUPPORTED
+    assert first["verdict"] == Verdict.SUPPORTED
     # It is shown all the same.
     assert [null["name"] for null in first["nulls"]] == [RANDOM, RIDGE]
 
@@ -195,7 +201,7 @@ def test_ridge_without_skill_has_no_say():
 def test_unfiltered_emulator_without_a_value_decides_nothing():
     nothing = {lead: dict.fromkeys(("mean_lag", "recent_share", "old_share"), math.nan) for lead in (1, 9)}
     made = measured(LATER, **{AR1: FLAT, PIXEL_RIDGE: FLAT, "unfiltered": nothing})
-    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [UNDECIDED] * 3
+    assert verdicts(judge_surveys(made, [1, 9], True), "memory") == [Verdict.UNDECIDED] * 3
 
 
 def agreement(control, values):
@@ -213,9 +219,9 @@ def test_agreement_that_random_weights_show_too_is_no_evidence():
     settings, high = Findings(draws=100), np.linspace(0.97, 0.99, 12)
     own = [agreement("none", high)] * 3
     (claim,) = judge_agreement([*own, agreement("random", high)], measured(LATER), settings)
-    assert claim["verdict"] == EXPLAINED
+    assert claim["verdict"] == Verdict.EXPLAINED
     (claim,) = judge_agreement([*own, agreement("random", high - 0.5)], measured(LATER), settings)
-    assert claim["verdict"] == SUPPORTED
+    assert claim["verdict"] == Verdict.SUPPORTED
     assert claim["value"] == pytest.approx(0.98)
 
 
@@ -230,10 +236,10 @@ def test_sign_reading_is_as_good_as_its_worst_combination():
         attrs={"lead": 1},
     )
     (claim,) = judge_signs([checked] * 3, measured(LATER))
-    assert (claim["value"], claim["interval"], claim["verdict"]) == (0.7, [0.6, 0.8], SUPPORTED)
+    assert (claim["value"], claim["interval"], claim["verdict"]) == (0.7, [0.6, 0.8], Verdict.SUPPORTED)
     other = checked.copy(deep=True)
     other["fraction_low"][1, 1] = 0.4
-    assert judge_signs([checked, other, checked], measured(LATER))[0]["verdict"] == UNDECIDED
+    assert judge_signs([checked, other, checked], measured(LATER))[0]["verdict"] == Verdict.UNDECIDED
 
 
 def fidelity(trained, random, shuffled=None, width=12):
@@ -250,11 +256,11 @@ def fidelity(trained, random, shuffled=None, width=12):
 @pytest.mark.parametrize(
     ("correlations", "verdict"),
     [
-        ((0.9, 0.3, 0.2), SUPPORTED),
-        ((0.9, 0.3, 0.95), EXPLAINED),
-        ((0.9, 0.95, 0.2), EXPLAINED),
-        ((0.4, 0.1, 0.1), CONTRADICTED),
-        ((0.9, 0.3, None), UNDECIDED),
+        ((0.9, 0.3, 0.2), Verdict.SUPPORTED),
+        ((0.9, 0.3, 0.95), Verdict.EXPLAINED),
+        ((0.9, 0.95, 0.2), Verdict.EXPLAINED),
+        ((0.4, 0.1, 0.1), Verdict.CONTRADICTED),
+        ((0.9, 0.3, None), Verdict.UNDECIDED),
     ],
 )
 def test_attributions_follow_the_known_answer_only_beyond_both_controls(correlations, verdict):
@@ -267,13 +273,13 @@ def test_without_filter_the_known_answer_needs_the_unfiltered_emulators():
     made = measured(LATER)
     compared = [fidelity(0.9, 0.3, width=1)]
     settings = Findings(draws=100)
-    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == UNDECIDED
+    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == Verdict.UNDECIDED
     made.series["unfiltered", 1] *= 3
-    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == SUPPORTED
+    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == Verdict.SUPPORTED
     # A run without a filter has emulators of its own for it, and shuffled targets beside them.
     assert "no shuffled targets" in judge_fidelity(compared, made, "deeplift", False, settings)[0]["reason"]
     compared = [fidelity(0.9, 0.3, 0.2, width=1)]
-    assert judge_fidelity(compared, made, "deeplift", False, settings)[0]["verdict"] == SUPPORTED
+    assert judge_fidelity(compared, made, "deeplift", False, settings)[0]["verdict"] == Verdict.SUPPORTED
 
 
 def test_table_of_methods_holds_means_over_seeds():
@@ -307,7 +313,7 @@ def test_every_claim_is_among_the_findings_of_files(tmp_path):
     claims = {claim["claim"] for claim in found["claims"]}
     assert claims == {"locality", "place", "memory", "teleconnections", "agreement", "signs", "fidelity"}
     # Nothing was surveyed, so nothing can be decided.
-    assert {claim["verdict"] for claim in found["claims"]} == {UNDECIDED}
+    assert {claim["verdict"] for claim in found["claims"]} == {Verdict.UNDECIDED}
     assert set(json.loads(found["inputs_sha256"])) == {
         f"{tmp_path.name}/{name}.nc" for name in ("fidelity", "agreement", "signs")
     }
@@ -328,6 +334,8 @@ def test_findings_are_plain_json_and_readable_text():
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     text = findings.format_findings(found)
     assert "Importance is local" in text
+    assert found["claims"][0]["value"] == found["measures"][0]["radius_50"] == "Infinity"
+    assert "| ∞ [" in text
     assert findings.RULE in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables} == {8, len(found["measures"][0]) + 1}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sealiency.analysis.findings import Verdict
 from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.report.page import build_report, format_number
@@ -207,7 +208,12 @@ def test_a_claim_is_one_row_with_its_nulls_and_verdict(run):
     assert cells[at + 2 : at + 5] == ["–", "–", "–"]
 
 
-@pytest.mark.parametrize("verdict", ["supported", "explained by the null", "contradicted", "not decidable"])
+def test_a_radius_beyond_all_bins_is_infinite_and_not_unknown(run):
+    run.findings["claims"] = [{**CLAIM, "value": "Infinity", "interval": [900, "Infinity"]}]
+    assert "∞ [900, ∞]" in [" ".join(cell.split()) for cell in Page(run.build()).cells]
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
 def test_each_verdict_has_its_own_words_sign_and_colour(run, verdict):
     run.findings["claims"] = [{**CLAIM, "verdict": verdict}]
     page = Page(run.build())
@@ -241,7 +247,7 @@ def test_the_smallest_error_of_a_row_is_bold_and_the_unknown_a_dash(run):
     assert "<strong>0.250</strong>" in text
 
 
-@pytest.mark.parametrize("unknown", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("unknown", [None, float("nan")])
 def test_what_is_unknown_is_an_en_dash(run, unknown):
     assert format_number(unknown) == "–"
     run.summary["skill"][2]["rmse"] = unknown

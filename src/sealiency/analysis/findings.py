@@ -6,6 +6,7 @@ The rule was fixed, here and in docs/findings.md, before any number was looked a
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,15 @@ from sealiency.provenance import describe_provenance
 
 Side = Literal["greater", "smaller"]
 
-SUPPORTED = "supported"
-EXPLAINED = "explained by the null"
-CONTRADICTED = "contradicted"
-UNDECIDED = "not decidable"
+
+class Verdict(StrEnum):
+    """What is said of a claim, by `RULE`."""
+
+    SUPPORTED = "supported"
+    EXPLAINED = "explained by the null"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "not decidable"
+
 
 RULE = (
     "An interval holds, for every training seed, the value and the 95 % interval of a moving-block bootstrap over samples. In "
@@ -36,6 +42,8 @@ RULE = (
     "supported if the interval of what it takes more from afar lies below 0.01, explained by the architecture of the run's own "
     "network if it lies above, and not decidable otherwise."
 )
+# As in JSON, which has no number for it: a radius that ends in the last, open distance bin.
+INFINITE = ("Infinity", "-Infinity")
 # Share of the attribution below which what comes from afar counts as nothing.
 NOTHING = 0.01
 
@@ -137,12 +145,13 @@ def find(
         dataset.attrs["model_sha256"] for dataset in map(read_netcdf, skill) if not dataset.attrs["beats_persistence"]
     }
     measured = measure_all(map(read_netcdf, surveys), map(read_netcdf, linear), without_skill, settings)
+    compared, known = ([read_netcdf(path) for path in paths] for paths in (agreements, fidelity))
     claims = [
         *judge_surveys(measured, leads, has_filter),
         *judge_teleconnections(measured, leads, settings.far_km),
-        *judge_agreement(map(read_netcdf, agreements), measured, settings),
+        *judge_agreement(compared, measured, settings),
         *judge_signs(map(read_netcdf, signs), measured),
-        *judge_fidelity(map(read_netcdf, fidelity), measured, method, has_filter, settings),
+        *judge_fidelity(known, measured, method, has_filter, settings),
     ]
     files = (*surveys, *linear, *skill, *agreements, *signs, *fidelity)
     inputs = {"/".join(Path(path).parts[-2:]): sha256(path) for path in files}
@@ -152,7 +161,7 @@ def find(
         "rule": RULE,
         "claims": claims,
         "measures": tabulate_measures(measured),
-        "methods": tabulate_methods(map(read_netcdf, agreements), map(read_netcdf, fidelity)),
+        "methods": tabulate_methods(compared, known),
         **describe_provenance(settings.model_dump(mode="json"), inputs),
     }
 
@@ -202,7 +211,10 @@ def _tabulate(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return ["Nothing was measured."]
     cells = [
-        [_format(cell) if cell is None or isinstance(cell, float) else str(cell) for cell in row.values()]
+        [
+            _format(cell) if cell is None or isinstance(cell, float) or cell in INFINITE else str(cell)
+            for cell in row.values()
+        ]
         for row in rows
     ]
     return [
@@ -211,8 +223,8 @@ def _tabulate(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _format(value: float | None, interval: Sequence[float | None] | None = None) -> str:
-    text = "\N{EN DASH}" if value is None else f"{value:.3g}"
+def _format(value: float | str | None, interval: Sequence[float | str | None] | None = None) -> str:
+    text = "\N{EN DASH}" if value is None else f"{float(value):.3g}".replace("inf", "\N{INFINITY}")
     return text if interval is None else f"{text} [{', '.join(_format(end) for end in interval)}]"
 
 
@@ -223,7 +235,7 @@ def judge(
     bound: float | None = None,
     obstacles: Sequence[str] = (),
     explained: Sequence[str] = (),
-) -> tuple[str, str]:
+) -> tuple[Verdict, str]:
     """Return the verdict on a claim and its reason, by `RULE`.
 
     Parameters
@@ -242,25 +254,25 @@ def judge(
         Other nulls that explain the claim, found by other means.
     """
     if obstacles:
-        return UNDECIDED, "; ".join(obstacles)
+        return Verdict.UNDECIDED, "; ".join(obstacles)
     if own is None or not all(math.isfinite(end) for end in (own.value, own.low, own.high)):
-        return UNDECIDED, "it has no finite value"
+        return Verdict.UNDECIDED, "it has no finite value"
     sign = 1 if side == "greater" else -1
     worst, best = sorted((sign * own.low, sign * own.high))
     if bound is not None and best < sign * bound:
-        return CONTRADICTED, f"the interval lies on the other side of {bound:g}"
+        return Verdict.CONTRADICTED, f"the interval lies on the other side of {bound:g}"
     if bound is not None and worst <= sign * bound:
-        return UNDECIDED, f"the interval holds {bound:g}"
+        return Verdict.UNDECIDED, f"the interval holds {bound:g}"
     unknown = [name for name, null in nulls.items() if math.isnan(null.value + null.low) or math.isnan(null.high)]
     if unknown:
-        return UNDECIDED, f"no value of {', '.join(unknown)}"
+        return Verdict.UNDECIDED, f"no value of {', '.join(unknown)}"
     # An infinite end of a null is beyond every number.
     explaining = [name for name, null in nulls.items() if worst <= max(sign * null.low, sign * null.high)]
     explaining += explained
     if explaining:
-        return EXPLAINED, f"{' and '.join(explaining)} alone would show it too"
+        return Verdict.EXPLAINED, f"{' and '.join(explaining)} alone would show it too"
     beyond = f"beyond {' and '.join(nulls)}" if nulls else "beyond the bound"
-    return SUPPORTED, f"the interval lies {beyond}"
+    return Verdict.SUPPORTED, f"the interval lies {beyond}"
 
 
 @dataclass
@@ -388,7 +400,7 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
         if unfiltered is not None and not math.isfinite(unfiltered.low + unfiltered.high):
             obstacles.append("the unfiltered emulator has no value")
         elif unfiltered is not None:
-            vanishes = judge(unfiltered, {}, statistic.side, statistic.bound)[0] != SUPPORTED
+            vanishes = judge(unfiltered, {}, statistic.side, statistic.bound)[0] != Verdict.SUPPORTED
             explained = ["the filter, without which the emulator does not show it,"] if vanishes else []
         heard = {name: null for name, null in nulls.items() if measured.has_say(name, pair)}
         verdict = judge(own, heard, statistic.side, statistic.bound, obstacles, explained)
@@ -428,13 +440,13 @@ def judge_teleconnections(measured: Surveys, leads: Sequence[int], far_km: float
         own = measured.subtract(("bottleneck", "none"), (lead, lead), statistic.key)
         obstacles = measured.find_obstacles("none", [lead], ["bottleneck"])
         if obstacles or own is None or not math.isfinite(own.low + own.high):
-            verdict = UNDECIDED, "; ".join(obstacles) or "it has no value for the same seeds"
+            verdict = Verdict.UNDECIDED, "; ".join(obstacles) or "it has no value for the same seeds"
         elif own.low > NOTHING:
-            verdict = EXPLAINED, "a network that sees every place takes more from afar: the architecture hid it"
+            verdict = Verdict.EXPLAINED, "a network that sees every place takes more from afar: the architecture hid it"
         elif own.high < NOTHING:
-            verdict = SUPPORTED, "a network that sees every place takes no more from afar"
+            verdict = Verdict.SUPPORTED, "a network that sees every place takes no more from afar"
         else:
-            verdict = UNDECIDED, f"the interval holds {NOTHING:g}"
+            verdict = Verdict.UNDECIDED, f"the interval holds {NOTHING:g}"
         shown = {
             name: value
             for name, kind in (("run's own network", "none"), ("linear bottleneck", "bottleneck"))
@@ -612,9 +624,9 @@ def describe_claim(
     units: str,
     own: Measure | None,
     nulls: Mapping[str, Measure],
-    verdict: tuple[str, str],
+    verdict: tuple[Verdict, str],
 ) -> dict[str, Any]:
-    """Return a judged claim as plain values, with None in place of what is not finite."""
+    """Return a judged claim as plain values: None where nothing is known, and "Infinity", which JSON has no number for."""
     return {
         "claim": claim,
         "title": title,
@@ -628,18 +640,24 @@ def describe_claim(
             {"name": name, "value": _plain(null.value), "interval": [_plain(null.low), _plain(null.high)]}
             for name, null in nulls.items()
         ],
-        "verdict": verdict[0],
+        "verdict": verdict[0].value,
         "reason": verdict[1],
     }
 
 
 def _describe(
-    statistic: Statistic, lead: int | None, own: Measure | None, nulls: Mapping[str, Measure], verdict: tuple[str, str]
+    statistic: Statistic,
+    lead: int | None,
+    own: Measure | None,
+    nulls: Mapping[str, Measure],
+    verdict: tuple[Verdict, str],
 ) -> dict[str, Any]:
     return describe_claim(
         statistic.claim, statistic.title, lead, statistic.statistic, statistic.units, own, nulls, verdict
     )
 
 
-def _plain(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+def _plain(value: float) -> float | str | None:
+    if math.isinf(value):
+        return INFINITE[value < 0]
+    return None if math.isnan(value) else float(f"{value:.4g}")

@@ -1,13 +1,12 @@
 """Findings as the report shows them: claims, what was measured, and what the nulls give."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from sealiency.analysis.findings import Verdict
 from sealiency.errors import SealiencyError
 
-Verdict = Literal["supported", "explained by the null", "contradicted", "not decidable"]
 Interval = tuple[float | None, float | None]
 
 

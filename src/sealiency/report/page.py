@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from sealiency.analysis.findings import Verdict
 from sealiency.errors import SealiencyError
 from sealiency.report import TEMPLATE
 from sealiency.report.captions import split_paragraphs
@@ -20,10 +21,10 @@ from sealiency.report.findings import read_findings
 UNKNOWN = "\N{EN DASH}"
 # Colour is never alone: each verdict has a sign and its words.
 VERDICTS = {
-    "supported": ("good", "\N{CHECK MARK}"),
-    "explained by the null": ("doubtful", "\N{ALMOST EQUAL TO}"),
-    "contradicted": ("bad", "\N{BALLOT X}"),
-    "not decidable": ("open", "?"),
+    Verdict.SUPPORTED: ("good", "\N{CHECK MARK}"),
+    Verdict.EXPLAINED: ("doubtful", "\N{ALMOST EQUAL TO}"),
+    Verdict.CONTRADICTED: ("bad", "\N{BALLOT X}"),
+    Verdict.UNDECIDED: ("open", "?"),
 }
 USAGE = {
     "jobs": "Jobs",
@@ -97,10 +98,10 @@ def build_report(
 
 def format_number(value: float | None, form: str = "") -> str:
     """Write a number in four digits, or as `form` says, with a true minus sign; an en dash if there is none."""
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
         return UNKNOWN
     text = format(value, form) if form else f"{float(f'{value:.4g}'):g}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("-", "\N{MINUS SIGN}").replace("inf", "\N{INFINITY}")
 
 
 def _format_interval(interval: Sequence[float | None] | None) -> str:
@@ -108,7 +109,7 @@ def _format_interval(interval: Sequence[float | None] | None) -> str:
 
 
 def _format_spread(seeds: Sequence[float | None]) -> str:
-    known = [value for value in seeds if value is not None and math.isfinite(value)]
+    known = [value for value in seeds if value is not None and not math.isnan(value)]
     if not known:
         return UNKNOWN
     if len(known) == 1:
