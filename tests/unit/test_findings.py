@@ -193,7 +193,8 @@ def test_ridge_without_skill_has_no_say():
     assert (first["verdict"], first["reason"]) == (Verdict.EXPLAINED, f"{RIDGE} alone would show it too")
     made.without_skill.append((RIDGE, 1))
     first = judge_surveys(made, [1, 9], True)[0]
-    assert first["verdict"] == Verdict.SUPPORTED
+    reason = f"the interval lies beyond {RANDOM}; {RIDGE}, without skill, had no say"
+    assert (first["verdict"], first["reason"]) == (Verdict.SUPPORTED, reason)
     # It is shown all the same.
     assert [null["name"] for null in first["nulls"]] == [RANDOM, RIDGE]
 

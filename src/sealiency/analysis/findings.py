@@ -381,7 +381,7 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
             obstacles = measured.find_obstacles("none", [lead], statistic.nulls)
             heard = {name: null for name, null in nulls.items() if measured.has_say(name, [lead])}
             verdict = judge(own, heard, statistic.side, statistic.bound, obstacles)
-            claims.append(_describe(statistic, lead, own, nulls, verdict))
+            claims.append(_describe(statistic, lead, own, nulls, _name_silent(verdict, nulls, heard)))
     shortest, longest = min(leads), max(leads)
     for statistic in BETWEEN_LEADS:
         pair = (longest, shortest)
@@ -404,11 +404,20 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
             explained = ["the filter, without which the emulator does not show it,"] if vanishes else []
         heard = {name: null for name, null in nulls.items() if measured.has_say(name, pair)}
         verdict = judge(own, heard, statistic.side, statistic.bound, obstacles, explained)
+        verdict = _name_silent(verdict, nulls, heard)
         shown = nulls | ({"unfiltered anomalies": unfiltered} if unfiltered is not None else {})
         claim = _describe(statistic, None, own, shown, verdict)
         claim["statistic"] += f", lead {longest} less lead {shortest}"
         claims.append(claim)
     return claims
+
+
+def _name_silent(verdict: tuple[Verdict, str], nulls: Collection[str], heard: Collection[str]) -> tuple[Verdict, str]:
+    """Add to a verdict's reason which nulls were not asked."""
+    silent = [name for name in nulls if name not in heard]
+    if verdict[0] not in (Verdict.SUPPORTED, Verdict.EXPLAINED) or not silent:
+        return verdict
+    return verdict[0], f"{verdict[1]}; {' and '.join(silent)}, without skill, had no say"
 
 
 def judge_teleconnections(measured: Surveys, leads: Sequence[int], far_km: float) -> list[dict[str, Any]]:
@@ -442,7 +451,11 @@ def judge_teleconnections(measured: Surveys, leads: Sequence[int], far_km: float
         if obstacles or own is None or not math.isfinite(own.low + own.high):
             verdict = Verdict.UNDECIDED, "; ".join(obstacles) or "it has no value for the same seeds"
         elif own.low > NOTHING:
-            verdict = Verdict.EXPLAINED, "a network that sees every place takes more from afar: the architecture hid it"
+            verdict = (
+                Verdict.EXPLAINED,
+                "a network that sees every place takes more from afar, so that the other took nothing is its architecture's "
+                "doing; whether what comes from afar is there, this does not tell",
+            )
         elif own.high < NOTHING:
             verdict = Verdict.SUPPORTED, "a network that sees every place takes no more from afar"
         else:
