@@ -32,7 +32,7 @@ class Findings(Section):
     seed: int = Field(default=0, ge=0)
     """Seed of the bootstrap's draws."""
     neighbourhood_km: float = Field(default=3500, gt=0, le=20015)
-    """Cells within this distance of a pixel are predictors of its ridge regression; no less than the emulator's own reach,
+    """Cells within this distance of a pixel are predictors of its ridge regression; far enough to hold what the emulator uses,
     or the regression is the more local one by construction."""
     far_km: float = Field(default=3000, gt=0, le=20015)
     """Distance beyond which a contribution counts as a teleconnection: from the next of attribution.distance_edges on."""
