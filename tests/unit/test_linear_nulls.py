@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from sealiency.analysis.linear_nulls import (
     CONSTANT,
+    DECAY_SAMPLES,
+    DECAYS,
     NOISE,
     PENALTIES,
     PREDICTORS,
     LinearPredictor,
     estimate_phi,
     fit_linear,
+    fit_neighbourhood,
     fit_ridge,
     split_for_penalty,
     sum_attributions,
@@ -232,7 +235,9 @@ def test_penalty_is_the_one_that_forecasts_the_last_fifth_best(seed):
         errors.append(np.mean([(f - target[k + 2]) ** 2 for f, k in zip(forecast, chooses, strict=True)]))
     best = PENALTIES[int(np.argmin(errors))]
     assert PENALTIES[0] < best
-    assert fit_ridge(series, target, TRAINING, **SHORT).penalty == best
+    found = fit_ridge(series, target, TRAINING, **SHORT)
+    assert found.penalty == best
+    assert found.error == pytest.approx(min(errors), rel=1e-9)
 
 
 def test_ridge_finds_the_cell_and_the_month_that_lead(noisy):
@@ -276,7 +281,74 @@ def test_ridge_on_a_cell_that_begins_to_change_late():
 def test_ridge_with_too_few_samples_is_missing(noisy, count):
     few = fit_ridge(*noisy, range(4, 4 + count), **SHORT)
     assert np.isnan(few.weights).all()
-    assert np.isnan([few.offset, few.penalty]).all()
+    assert np.isnan([few.offset, few.penalty, few.error]).all()
+
+
+# --- ridge regression with a decay ---
+
+
+def test_decay_penalises_squared_weights_by_distance(noisy, monkeypatch):
+    series = noisy[0]
+    # Noise enough for a penalty that both ways of solving can bear.
+    target = noisy[1] + 2 * np.random.default_rng(7).normal(size=90)
+    distance = np.array([0.0, 300.0, 800.0])
+    monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAYS", (400.0,))
+    found, decay = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
+    x, y = windows(series, TRAINING), np.array([target[k + SHORT["lead"] - 1] for k in TRAINING])
+    centred = x - x.mean(0)
+    # One for each of the history's months, cell by cell within a month.
+    growth = np.tile(np.exp(2 * distance / 400), SHORT["history"])
+    power = (x.var(0) / growth).sum()
+    matrix = centred.T @ centred + found.penalty * power * len(x) * np.diag(growth)
+    weights = np.linalg.solve(matrix, centred.T @ (y - y.mean()))
+    assert decay == 400
+    assert found.penalty > 1e-3
+    np.testing.assert_allclose(found.weights.ravel(), weights, rtol=1e-8, atol=1e-12)
+    offset = y.mean() - x.mean(0) @ weights
+    np.testing.assert_allclose(found.forecast(series, TRAINING), x @ weights + offset, rtol=1e-8)
+
+
+@pytest.mark.parametrize("source", [0, 29])
+def test_decay_is_the_one_that_forecasts_the_last_fifth_best(source):
+    series = simulate_ar1(0.5, 90, seed=5, cells=(30,))
+    target = np.random.default_rng(6).normal(size=90)
+    target[3:] += 2 * series[:-3, source]
+    distance = 100.0 * np.arange(30)
+    found, decay = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
+    errors = [fit_ridge(series * np.exp(-distance / decay), target, TRAINING, **SHORT).error for decay in DECAYS]
+    assert decay == DECAYS[int(np.argmin(errors))]
+    assert found.error == min(errors)
+    # What is near is found with a short decay, what is far only with a long one.
+    assert decay <= 250 if source == 0 else decay >= 2000
+
+
+def test_without_decay_it_is_the_ordinary_ridge(noisy, monkeypatch):
+    monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAYS", DECAYS[-1:])
+    found, decay = fit_neighbourhood(*noisy, np.array([0.0, 300.0, 800.0]), TRAINING, **SHORT)
+    assert decay == np.inf
+    np.testing.assert_array_equal(found.weights, fit_ridge(*noisy, TRAINING, **SHORT).weights)
+
+
+def test_last_samples_choose_the_decay_and_all_are_fitted_on(monkeypatch):
+    monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAY_SAMPLES", 40)
+    series = simulate_ar1(0.5, 90, seed=5, cells=(30,))
+    target = simulate_ar1(0.5, 90, seed=6)
+    # Far inputs matter at first, near ones later.
+    target[3:40] += 3 * series[:37, 29]
+    target[40:] += 3 * series[37:-3, 0]
+    distance = 100.0 * np.arange(30)
+    found, decay = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
+    scale = np.exp(-distance / decay)
+    errors = [fit_ridge(series * np.exp(-distance / d), target, TRAINING[-40:], **SHORT).error for d in DECAYS]
+    assert decay == DECAYS[int(np.argmin(errors))]
+    np.testing.assert_array_equal(found.weights, fit_ridge(series * scale, target, TRAINING, **SHORT).weights * scale)
+    assert DECAY_SAMPLES > 2 * 5 * (36 + 9 - 1 + 12 - 1)
+
+
+def test_neighbourhood_of_a_constant_has_no_decay(noisy):
+    found, decay = fit_neighbourhood(noisy[0], np.full(90, 3.0), np.zeros(3), TRAINING, **SHORT)
+    assert not found.weights.any()
+    assert np.isnan(decay)
 
 
 @given(st.integers(1, 500), st.integers(1, 80), st.integers(1, 12), st.integers(1, 24), st.integers(1, 12))
@@ -365,9 +437,11 @@ def test_neighbourhood_ridge_by_hand(linear, record):
     split = record.split(LEAD, SAMPLES)
     gap = HISTORY + LEAD - 1 + 2
     target = record.anomaly[:, 2, 2].double().numpy()
-    ridge = fit_ridge(series, target, split.training, LEAD, HISTORY, gap)
+    away = np.array([distance[place] for place in cells])
+    ridge, decay = fit_neighbourhood(series, target, away, split.training, LEAD, HISTORY, gap)
     found = linear.sel(predictor="neighbourhood_ridge", pixel="r2c2")
     assert float(found["penalty"]) == ridge.penalty
+    assert float(found["decay"]) == decay
     expected = np.zeros((2, HISTORY, len(EDGES)))
     for k in choose_samples(record.training_samples, 10):
         for lag in range(HISTORY):

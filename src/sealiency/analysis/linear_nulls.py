@@ -2,13 +2,14 @@
 
 Three predictors of a pixel's target in standardised anomalies: `ar1`, the best linear predictor of a first-order
 autoregressive process that went through the record's filter, known in closed form; `pixel_ridge`, a ridge regression on the
-pixel's own history; `neighbourhood_ridge`, one on the history of all ocean cells within a distance of it. With a zero
-baseline the attribution of an input is exactly its weight times its anomaly.
+pixel's own history; `neighbourhood_ridge`, one on the history of all ocean cells within a distance of it, with a penalty
+that grows with distance as much as forecasts ask for. With a zero baseline the attribution of an input is exactly its weight
+times its anomaly.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -31,6 +32,10 @@ NOISE = 1e-3
 LARGEST_PHI = 0.9999
 # Penalties of the ridge regressions, relative to the summed squares of all inputs.
 PENALTIES = tuple(10.0**power for power in range(-10, 2))
+# Decay lengths of a neighbourhood's inputs, km, from about one cell to no decay at all.
+DECAYS = (125.0, 250.0, 500.0, 1000.0, 2000.0, np.inf)
+# Samples that choose the decay, where there are more: the cost grows with their number cubed.
+DECAY_SAMPLES = 1500
 # Standard deviation, in units of the record's, below which a series is constant but for rounding: sea under ice.
 CONSTANT = 1e-6
 
@@ -45,6 +50,8 @@ class LinearPredictor:
     """What is forecast where all inputs are zero, standardised units."""
     penalty: float = np.nan
     """Penalty, 1, relative to the summed squares of all inputs; NaN where none was chosen."""
+    error: float = np.nan
+    """Mean squared error, standardised units squared, of the samples that chose the penalty; NaN where none did."""
 
     def forecast(self, series: np.ndarray, samples: range) -> np.ndarray:
         """Return the forecasts of samples, float64 of shape (sample,), from anomalies of shape (month, cell)."""
@@ -210,12 +217,54 @@ def fit_ridge(
         coefficients = _solve(gram[fitted, fitted], outputs[fitted], penalty * power)
         predicted = products @ coefficients + outputs[fitted].mean()
         errors.append(((predicted - outputs[held_out]) ** 2).sum())
-    best = penalties[int(np.argmin(errors))]
-    coefficients = _solve(gram, outputs, best * power)
+    best = int(np.argmin(errors))
+    coefficients = _solve(gram, outputs, penalties[best] * power)
     months = series[training.start - history : training.stop - 1]
     weights = np.stack([coefficients @ months[lag : lag + len(training)] for lag in range(history)])
     without = LinearPredictor(weights).forecast(series, training)
-    return LinearPredictor(weights, float(outputs.mean() - without.mean()), best)
+    offset = float(outputs.mean() - without.mean())
+    return LinearPredictor(weights, offset, penalties[best], errors[best] / len(chooses))
+
+
+def fit_neighbourhood(
+    series: np.ndarray,
+    target: np.ndarray,
+    distance: np.ndarray,
+    training: range,
+    lead: int,
+    history: int,
+    gap: int,
+) -> tuple[LinearPredictor, float]:
+    """Fit a ridge regression on the history of cells around a pixel, the more penalised the farther a cell is.
+
+    A cell's inputs are multiplied by exp(-distance / decay) before an ordinary ridge regression, which is to penalise its
+    squared weights in proportion to exp(2 distance / decay) (Tikhonov regularisation with a diagonal matrix). Among
+    `DECAYS`, the last of which is the ordinary ridge regression, the decay is chosen as the penalty is, by
+    the forecasts of the last fifth of the training samples, of the last `DECAY_SAMPLES` of them where there are more.
+
+    Parameters
+    ----------
+    series, target, training, lead, history, gap
+        As for `fit_ridge`.
+    distance
+        Distance of each cell from the pixel, km, of shape (cell,).
+
+    Returns
+    -------
+    LinearPredictor
+        What `fit_ridge` returns, with weights for the inputs as they are.
+    float
+        Decay, km, infinite for none; NaN where no penalty was chosen.
+    """
+
+    def fit(decay: float, samples: range) -> LinearPredictor:
+        decayed = series * np.exp(-distance / decay)
+        return fit_ridge(decayed, target, samples, lead, history, gap)
+
+    decay = DECAYS[int(np.argmin([fit(decay, training[-DECAY_SAMPLES:]).error for decay in DECAYS]))]
+    predictor = fit(decay, training)
+    scaled = replace(predictor, weights=predictor.weights * np.exp(-distance / decay))
+    return scaled, decay if np.isfinite(predictor.penalty) else np.nan
 
 
 def _multiply_inputs(series: np.ndarray, samples: range, history: int) -> np.ndarray:
@@ -311,8 +360,8 @@ def fit_linear(
         "neighbourhood_ridge": float32 `radial_positive`, `radial_negative` (predictor, pixel, bootstrap_block, lag,
         distance) and `monthly_positive`, `monthly_negative`, `monthly_all` (predictor, pixel, lag), all >= 0 and with the
         coordinates that the reduced attributions of an emulator have; float64 `validation_rmse` and `penalty` (predictor,
-        pixel), `persistence_rmse` and `phi` (pixel). A pixel whose anomaly is constant has no attribution, a `phi` of NaN
-        and penalties of NaN. Where the training samples are too few to choose a penalty, all of both ridge regressions is
+        pixel), `persistence_rmse`, `phi` and `decay` (km, infinite for none; see `fit_neighbourhood`) (pixel). A pixel whose
+        anomaly is constant has no attribution, and NaN for `phi`, penalties and `decay`. Where the training samples are too few to choose a penalty, all of both ridge regressions is
         NaN, and the log says so.
 
     Raises
@@ -344,7 +393,8 @@ def fit_linear(
     shape = (len(PREDICTORS), len(pixels))
     radial = np.empty((2, *shape, len(blocks), samples.history, len(distance_edges)), np.float32)
     monthly = np.empty((3, *shape, samples.history), np.float32)
-    rmse, penalties, persistence = np.empty(shape), np.empty(shape), np.empty(len(pixels))
+    rmse, penalties = np.empty(shape), np.empty(shape)
+    persistence, decays = np.empty(len(pixels)), np.empty(len(pixels))
     # Without a filter there is none to undo, and the latest month is all that counts.
     noise = 0 if record.filter_width == 1 else NOISE
     shares = np.array([len(block) for block in blocks]) / len(chosen)
@@ -357,11 +407,14 @@ def fit_linear(
         target = series[:, 0]
         known = np.isfinite(phi[row, column])
         weights = weigh_ar1(phi[row, column] if known else 0, lead, samples.history, record.filter_width, noise)
+        neighbourhood, decays[at] = fit_neighbourhood(
+            around, target, distance[near], split.training, lead, samples.history, gap
+        )
         fits = (
             # A constant series has a zero anomaly but for rounding.
             (LinearPredictor(weights[:, None] * known), series, own),
             (fit_ridge(series, target, split.training, lead, samples.history, gap), series, own),
-            (fit_ridge(around, target, split.training, lead, samples.history, gap), around, distance[near]),
+            (neighbourhood, around, distance[near]),
         )
         observed = target[split.validation.start + lead - 1 : split.validation.stop + lead - 1]
         persisted = target[split.validation.start - 1 : split.validation.stop - 1]
@@ -403,11 +456,12 @@ def fit_linear(
             {"long_name": long_name, "units": "1", "cell_methods": "area: sum"},
         )
     by_pixel = phi[dataset["pixel_row"].values, dataset["pixel_column"].values]
-    for name, values, long_name in (
-        ("validation_rmse", rmse, "root mean squared error over the validation samples"),
-        ("penalty", penalties, "penalty of the ridge regression, relative to the summed squares of its inputs"),
-        ("persistence_rmse", persistence, "root mean squared error of persistence over the validation samples"),
-        ("phi", by_pixel, "lag-1 autocorrelation of the unfiltered anomaly over the training months"),
+    for name, values, units, long_name in (
+        ("validation_rmse", rmse, "1", "root mean squared error over the validation samples"),
+        ("penalty", penalties, "1", "penalty of the ridge regression, relative to the summed squares of its inputs"),
+        ("persistence_rmse", persistence, "1", "root mean squared error of persistence over the validation samples"),
+        ("phi", by_pixel, "1", "lag-1 autocorrelation of the unfiltered anomaly over the training months"),
+        ("decay", decays, "km", "distance over which inputs of neighbourhood_ridge fall by a factor of e"),
     ):
-        dataset[name] = ("predictor", "pixel")[-values.ndim :], values, {"long_name": long_name, "units": "1"}
+        dataset[name] = ("predictor", "pixel")[-values.ndim :], values, {"long_name": long_name, "units": units}
     return dataset
