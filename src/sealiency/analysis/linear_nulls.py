@@ -32,8 +32,8 @@ NOISE = 1e-3
 LARGEST_PHI = 0.9999
 # Penalties of the ridge regressions, relative to the summed squares of all inputs.
 PENALTIES = tuple(10.0**power for power in range(-10, 2))
-# Decay lengths of a neighbourhood's inputs, km, from about one cell to no decay at all.
-DECAYS = (125.0, 250.0, 500.0, 1000.0, 2000.0, np.inf)
+# Decay lengths of a neighbourhood's inputs, km, from next to nothing of the neighbouring cells to no decay at all.
+DECAYS = (*(31.25 * 2.0**power for power in range(7)), np.inf)
 # Samples that choose the decay, where there are more: the cost grows with their number cubed.
 DECAY_SAMPLES = 1500
 # Standard deviation, in units of the record's, below which a series is constant but for rounding: sea under ice.
