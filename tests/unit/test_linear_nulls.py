@@ -293,7 +293,7 @@ def test_decay_penalises_squared_weights_by_distance(noisy, monkeypatch):
     target = noisy[1] + 2 * np.random.default_rng(7).normal(size=90)
     distance = np.array([0.0, 300.0, 800.0])
     monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAYS", (400.0,))
-    found, decay = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
+    found = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
     x, y = windows(series, TRAINING), np.array([target[k + SHORT["lead"] - 1] for k in TRAINING])
     centred = x - x.mean(0)
     # One for each of the history's months, cell by cell within a month.
@@ -301,7 +301,7 @@ def test_decay_penalises_squared_weights_by_distance(noisy, monkeypatch):
     power = (x.var(0) / growth).sum()
     matrix = centred.T @ centred + found.penalty * power * len(x) * np.diag(growth)
     weights = np.linalg.solve(matrix, centred.T @ (y - y.mean()))
-    assert decay == 400
+    assert found.decay == 400
     assert found.penalty > 1e-3
     np.testing.assert_allclose(found.weights.ravel(), weights, rtol=1e-8, atol=1e-12)
     offset = y.mean() - x.mean(0) @ weights
@@ -314,18 +314,18 @@ def test_decay_is_the_one_that_forecasts_the_last_fifth_best(source):
     target = np.random.default_rng(6).normal(size=90)
     target[3:] += 2 * series[:-3, source]
     distance = 100.0 * np.arange(30)
-    found, decay = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
+    found = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
     errors = [fit_ridge(series * np.exp(-distance / decay), target, TRAINING, **SHORT).error for decay in DECAYS]
-    assert decay == DECAYS[int(np.argmin(errors))]
+    assert found.decay == DECAYS[int(np.argmin(errors))]
     assert found.error == min(errors)
     # What is near is found with a short decay, what is far only with a long one.
-    assert decay <= 250 if source == 0 else decay >= 2000
+    assert found.decay <= 250 if source == 0 else found.decay >= 2000
 
 
 def test_without_decay_it_is_the_ordinary_ridge(noisy, monkeypatch):
-    monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAYS", DECAYS[-1:])
-    found, decay = fit_neighbourhood(*noisy, np.array([0.0, 300.0, 800.0]), TRAINING, **SHORT)
-    assert decay == np.inf
+    monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAYS", DECAYS[:1])
+    found = fit_neighbourhood(*noisy, np.array([0.0, 300.0, 800.0]), TRAINING, **SHORT)
+    assert found.decay == np.inf
     np.testing.assert_array_equal(found.weights, fit_ridge(*noisy, TRAINING, **SHORT).weights)
 
 
@@ -337,18 +337,34 @@ def test_last_samples_choose_the_decay_and_all_are_fitted_on(monkeypatch):
     target[3:40] += 3 * series[:37, 29]
     target[40:] += 3 * series[37:-3, 0]
     distance = 100.0 * np.arange(30)
-    found, decay = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
-    scale = np.exp(-distance / decay)
+    found = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
+    scale = np.exp(-distance / found.decay)
     errors = [fit_ridge(series * np.exp(-distance / d), target, TRAINING[-40:], **SHORT).error for d in DECAYS]
-    assert decay == DECAYS[int(np.argmin(errors))]
+    assert found.decay == DECAYS[int(np.argmin(errors))]
     np.testing.assert_array_equal(found.weights, fit_ridge(series * scale, target, TRAINING, **SHORT).weights * scale)
     assert DECAY_SAMPLES > 2 * 5 * (36 + 9 - 1 + 12 - 1)
 
 
 def test_neighbourhood_of_a_constant_has_no_decay(noisy):
-    found, decay = fit_neighbourhood(noisy[0], np.full(90, 3.0), np.zeros(3), TRAINING, **SHORT)
+    found = fit_neighbourhood(noisy[0], np.full(90, 3.0), np.zeros(3), TRAINING, **SHORT)
     assert not found.weights.any()
-    assert np.isnan(decay)
+    assert np.isnan(found.decay)
+
+
+def test_decay_that_leaves_a_constant_is_not_chosen(noisy):
+    # The pixel itself is under ice, and the others are far.
+    series, distance = noisy[0] * [0, 1, 1], np.array([0.0, 1000.0, 1000.0])
+    assert np.isnan(fit_ridge(series * np.exp(-distance / DECAYS[-1]), noisy[1], TRAINING, **SHORT).error)
+    found = fit_neighbourhood(series, noisy[1], distance, TRAINING, **SHORT)
+    assert found.decay > DECAYS[-1]
+    assert found.weights[:, 1].any()
+
+
+def test_without_choice_there_is_no_decay(noisy, monkeypatch):
+    monkeypatch.setattr("sealiency.analysis.linear_nulls.DECAY_SAMPLES", 8)
+    found = fit_neighbourhood(*noisy, np.array([0.0, 300.0, 800.0]), TRAINING, **SHORT)
+    assert found.decay == np.inf
+    np.testing.assert_array_equal(found.weights, fit_ridge(*noisy, TRAINING, **SHORT).weights)
 
 
 @given(st.integers(1, 500), st.integers(1, 80), st.integers(1, 12), st.integers(1, 24), st.integers(1, 12))
@@ -438,10 +454,10 @@ def test_neighbourhood_ridge_by_hand(linear, record):
     gap = HISTORY + LEAD - 1 + 2
     target = record.anomaly[:, 2, 2].double().numpy()
     away = np.array([distance[place] for place in cells])
-    ridge, decay = fit_neighbourhood(series, target, away, split.training, LEAD, HISTORY, gap)
+    ridge = fit_neighbourhood(series, target, away, split.training, LEAD, HISTORY, gap)
     found = linear.sel(predictor="neighbourhood_ridge", pixel="r2c2")
     assert float(found["penalty"]) == ridge.penalty
-    assert float(found["decay"]) == decay
+    assert float(found["decay"]) == ridge.decay
     expected = np.zeros((2, HISTORY, len(EDGES)))
     for k in choose_samples(record.training_samples, 10):
         for lag in range(HISTORY):

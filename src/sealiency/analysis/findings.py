@@ -70,6 +70,7 @@ class Statistic:
 
 RANDOM, RIDGE, PIXEL_RIDGE, AR1 = "random weights", "neighbourhood ridge", "pixel ridge", "AR(1), filtered"
 PREDICTORS = {"ar1": AR1, "pixel_ridge": PIXEL_RIDGE, "neighbourhood_ridge": RIDGE}
+RIDGES = (PIXEL_RIDGE, RIDGE)
 
 # Judged at every lead.
 BY_LEAD = (
@@ -300,14 +301,14 @@ class Surveys:
 
     def has_say(self, name: str, leads: Iterable[int]) -> bool:
         """Tell whether a null may decide: a ridge regression that does not beat persistence may not."""
-        return name not in (RIDGE, PIXEL_RIDGE) or not any((name, lead) in self.without_skill for lead in leads)
+        return name not in RIDGES or not any((name, lead) in self.without_skill for lead in leads)
 
     def find_obstacles(self, kind: str, leads: Iterable[int], needed: Sequence[str]) -> list[str]:
         """Return why a claim about emulators of a kind cannot be decided."""
         obstacles = []
         for lead in leads:
             for name in (kind, *needed):
-                if (name, lead) in self.without_skill and name not in (RIDGE, PIXEL_RIDGE):
+                if (name, lead) in self.without_skill and name not in RIDGES:
                     which = "" if name == "none" else f" ({name})"
                     obstacles.append(f"the lead-{lead} emulator{which} does not beat persistence")
             if self.blocks < FEWEST_BLOCKS:
@@ -352,7 +353,7 @@ def measure_all(
             measured.series[name, int(nulls.attrs["lead"])] = [series]
             rmse = float(nulls["validation_rmse"].sel(predictor=predictor).mean(skipna=False))
             # A ridge that could not be fitted has no value, which is another matter.
-            if name in (RIDGE, PIXEL_RIDGE) and rmse >= float(nulls["persistence_rmse"].mean(skipna=False)):
+            if name in RIDGES and rmse >= float(nulls["persistence_rmse"].mean(skipna=False)):
                 measured.without_skill.append((name, int(nulls.attrs["lead"])))
     return measured
 
@@ -379,9 +380,8 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
                 if (null := measured.measure(name, lead, statistic.key)) is not None
             }
             obstacles = measured.find_obstacles("none", [lead], statistic.nulls)
-            heard = {name: null for name, null in nulls.items() if measured.has_say(name, [lead])}
-            verdict = judge(own, heard, statistic.side, statistic.bound, obstacles)
-            claims.append(_describe(statistic, lead, own, nulls, _name_silent(verdict, nulls, heard)))
+            verdict = _judge_heard(measured, statistic, [lead], own, nulls, obstacles)
+            claims.append(_describe(statistic, lead, own, nulls, verdict))
     shortest, longest = min(leads), max(leads)
     for statistic in BETWEEN_LEADS:
         pair = (longest, shortest)
@@ -402,9 +402,7 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
         elif unfiltered is not None:
             vanishes = judge(unfiltered, {}, statistic.side, statistic.bound)[0] != Verdict.SUPPORTED
             explained = ["the filter, without which the emulator does not show it,"] if vanishes else []
-        heard = {name: null for name, null in nulls.items() if measured.has_say(name, pair)}
-        verdict = judge(own, heard, statistic.side, statistic.bound, obstacles, explained)
-        verdict = _name_silent(verdict, nulls, heard)
+        verdict = _judge_heard(measured, statistic, pair, own, nulls, obstacles, explained)
         shown = nulls | ({"unfiltered anomalies": unfiltered} if unfiltered is not None else {})
         claim = _describe(statistic, None, own, shown, verdict)
         claim["statistic"] += f", lead {longest} less lead {shortest}"
@@ -412,12 +410,22 @@ def judge_surveys(measured: Surveys, leads: Sequence[int], has_filter: bool) -> 
     return claims
 
 
-def _name_silent(verdict: tuple[Verdict, str], nulls: Collection[str], heard: Collection[str]) -> tuple[Verdict, str]:
-    """Add to a verdict's reason which nulls were not asked."""
+def _judge_heard(
+    measured: Surveys,
+    statistic: Statistic,
+    leads: Sequence[int],
+    own: Measure | None,
+    nulls: Mapping[str, Measure],
+    obstacles: Sequence[str],
+    explained: Sequence[str] = (),
+) -> tuple[Verdict, str]:
+    """Judge a claim beside the nulls that have a say, and name in the reason those that have none."""
+    heard = {name: null for name, null in nulls.items() if measured.has_say(name, leads)}
+    verdict, reason = judge(own, heard, statistic.side, statistic.bound, obstacles, explained)
     silent = [name for name in nulls if name not in heard]
-    if verdict[0] not in (Verdict.SUPPORTED, Verdict.EXPLAINED) or not silent:
-        return verdict
-    return verdict[0], f"{verdict[1]}; {' and '.join(silent)}, without skill, had no say"
+    if silent and verdict in (Verdict.SUPPORTED, Verdict.EXPLAINED):
+        reason += f"; {' and '.join(silent)}, without skill, had no say"
+    return verdict, reason
 
 
 def judge_teleconnections(measured: Surveys, leads: Sequence[int], far_km: float) -> list[dict[str, Any]]:

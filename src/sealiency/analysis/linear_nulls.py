@@ -32,8 +32,8 @@ NOISE = 1e-3
 LARGEST_PHI = 0.9999
 # Penalties of the ridge regressions, relative to the summed squares of all inputs.
 PENALTIES = tuple(10.0**power for power in range(-10, 2))
-# Decay lengths of a neighbourhood's inputs, km, from next to nothing of the neighbouring cells to no decay at all.
-DECAYS = (*(31.25 * 2.0**power for power in range(7)), np.inf)
+# Decay lengths of a neighbourhood's inputs, km, from no decay at all to next to nothing of the neighbouring cells.
+DECAYS = (np.inf, *(2000 / 2.0**power for power in range(7)))
 # Samples that choose the decay, where there are more: the cost grows with their number cubed.
 DECAY_SAMPLES = 1500
 # Standard deviation, in units of the record's, below which a series is constant but for rounding: sea under ice.
@@ -52,6 +52,8 @@ class LinearPredictor:
     """Penalty, 1, relative to the summed squares of all inputs; NaN where none was chosen."""
     error: float = np.nan
     """Mean squared error, standardised units squared, of the samples that chose the penalty; NaN where none did."""
+    decay: float = np.nan
+    """Distance over which the inputs fall by a factor of e, km, infinite for no decay; NaN where none was chosen."""
 
     def forecast(self, series: np.ndarray, samples: range) -> np.ndarray:
         """Return the forecasts of samples, float64 of shape (sample,), from anomalies of shape (month, cell)."""
@@ -234,13 +236,13 @@ def fit_neighbourhood(
     lead: int,
     history: int,
     gap: int,
-) -> tuple[LinearPredictor, float]:
+) -> LinearPredictor:
     """Fit a ridge regression on the history of cells around a pixel, the more penalised the farther a cell is.
 
     A cell's inputs are multiplied by exp(-distance / decay) before an ordinary ridge regression, which is to penalise its
-    squared weights in proportion to exp(2 distance / decay) (Tikhonov regularisation with a diagonal matrix). Among
-    `DECAYS`, the last of which is the ordinary ridge regression, the decay is chosen as the penalty is, by
-    the forecasts of the last fifth of the training samples, of the last `DECAY_SAMPLES` of them where there are more.
+    squared weights in proportion to exp(2 distance / decay) (Tikhonov regularisation with a diagonal matrix). Among `DECAYS`,
+    the first of which is the ordinary ridge regression, the decay is chosen as the penalty is, by the forecasts of the last
+    fifth of the training samples, of the last `DECAY_SAMPLES` of them where there are more.
 
     Parameters
     ----------
@@ -252,19 +254,19 @@ def fit_neighbourhood(
     Returns
     -------
     LinearPredictor
-        What `fit_ridge` returns, with weights for the inputs as they are.
-    float
-        Decay, km, infinite for none; NaN where no penalty was chosen.
+        What `fit_ridge` returns, with weights for the inputs as they are. Without a decay where no forecasts could choose one.
     """
 
     def fit(decay: float, samples: range) -> LinearPredictor:
-        decayed = series * np.exp(-distance / decay)
-        return fit_ridge(decayed, target, samples, lead, history, gap)
+        scale = np.exp(-distance / decay)
+        found = fit_ridge(series * scale, target, samples, lead, history, gap)
+        return replace(found, weights=found.weights * scale, decay=decay if np.isfinite(found.penalty) else np.nan)
 
-    decay = DECAYS[int(np.argmin([fit(decay, training[-DECAY_SAMPLES:]).error for decay in DECAYS]))]
-    predictor = fit(decay, training)
-    scaled = replace(predictor, weights=predictor.weights * np.exp(-distance / decay))
-    return scaled, decay if np.isfinite(predictor.penalty) else np.nan
+    latest = training[-DECAY_SAMPLES:]
+    tried = [fit(decay, latest) for decay in DECAYS]
+    # Where a decay leaves a constant series, its error is NaN.
+    best = int(np.argmin(np.nan_to_num([found.error for found in tried], nan=np.inf)))
+    return tried[best] if latest == training else fit(DECAYS[best], training)
 
 
 def _multiply_inputs(series: np.ndarray, samples: range, history: int) -> np.ndarray:
@@ -359,10 +361,10 @@ def fit_linear(
         In standardised units where no other is named, for the `predictor` "ar1", "pixel_ridge" and
         "neighbourhood_ridge": float32 `radial_positive`, `radial_negative` (predictor, pixel, bootstrap_block, lag,
         distance) and `monthly_positive`, `monthly_negative`, `monthly_all` (predictor, pixel, lag), all >= 0 and with the
-        coordinates that the reduced attributions of an emulator have; float64 `validation_rmse` and `penalty` (predictor,
-        pixel), `persistence_rmse`, `phi` and `decay` (km, infinite for none; see `fit_neighbourhood`) (pixel). A pixel whose
-        anomaly is constant has no attribution, and NaN for `phi`, penalties and `decay`. Where the training samples are too few to choose a penalty, all of both ridge regressions is
-        NaN, and the log says so.
+        coordinates that the reduced attributions of an emulator have; float64 `validation_rmse`, `penalty` and `decay`, km
+        (predictor, pixel), `persistence_rmse` and `phi` (pixel). A pixel whose anomaly is constant has no attribution, a `phi`
+        of NaN and penalties of NaN. Where the training samples are too few to choose a penalty, all of both ridge regressions
+        is NaN, and the log says so.
 
     Raises
     ------
@@ -393,8 +395,7 @@ def fit_linear(
     shape = (len(PREDICTORS), len(pixels))
     radial = np.empty((2, *shape, len(blocks), samples.history, len(distance_edges)), np.float32)
     monthly = np.empty((3, *shape, samples.history), np.float32)
-    rmse, penalties = np.empty(shape), np.empty(shape)
-    persistence, decays = np.empty(len(pixels)), np.empty(len(pixels))
+    rmse, penalties, decays, persistence = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(len(pixels))
     # Without a filter there is none to undo, and the latest month is all that counts.
     noise = 0 if record.filter_width == 1 else NOISE
     shares = np.array([len(block) for block in blocks]) / len(chosen)
@@ -407,9 +408,7 @@ def fit_linear(
         target = series[:, 0]
         known = np.isfinite(phi[row, column])
         weights = weigh_ar1(phi[row, column] if known else 0, lead, samples.history, record.filter_width, noise)
-        neighbourhood, decays[at] = fit_neighbourhood(
-            around, target, distance[near], split.training, lead, samples.history, gap
-        )
+        neighbourhood = fit_neighbourhood(around, target, distance[near], split.training, lead, samples.history, gap)
         fits = (
             # A constant series has a zero anomaly but for rounding.
             (LinearPredictor(weights[:, None] * known), series, own),
@@ -423,6 +422,7 @@ def fit_linear(
             forecast = predictor.forecast(inputs, split.validation)
             rmse[number, at] = np.sqrt(((forecast - observed) ** 2).mean())
             penalties[number, at] = predictor.penalty
+            decays[number, at] = predictor.decay
             # As the engine bins the cells of an emulator's attributions.
             bins = np.searchsorted(distance_edges, away, side="right") - 1
             sums = sum_attributions(predictor.weights, inputs, bins, len(distance_edges), blocks)
@@ -461,7 +461,7 @@ def fit_linear(
         ("penalty", penalties, "1", "penalty of the ridge regression, relative to the summed squares of its inputs"),
         ("persistence_rmse", persistence, "1", "root mean squared error of persistence over the validation samples"),
         ("phi", by_pixel, "1", "lag-1 autocorrelation of the unfiltered anomaly over the training months"),
-        ("decay", decays, "km", "distance over which inputs of neighbourhood_ridge fall by a factor of e"),
+        ("decay", decays, "km", "distance over which the inputs of the ridge regression fall by a factor of e"),
     ):
         dataset[name] = ("predictor", "pixel")[-values.ndim :], values, {"long_name": long_name, "units": units}
     return dataset
