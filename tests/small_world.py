@@ -1,5 +1,6 @@
 """A small sea for the tests: 8 x 10 cells, some land, a few years, and an emulator that trains in a second."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cftime
@@ -10,6 +11,7 @@ import xarray as xr
 from sealiency.config.data import Data, Files, Region, Samples
 from sealiency.config.emulator import LeadTraining, Network
 from sealiency.data.prepare import prepare_record
+from sealiency.data.reading.record import open_record
 
 HISTORY = 6
 BOX = Region(south=40, north=48, west=-50, east=-40)
@@ -65,10 +67,21 @@ def write_sst(dataset: xr.Dataset, path: Path, **options: object) -> str:
     return str(path)
 
 
+def describe_files(paths: Sequence[str], region: Region = BOX, variable: str | None = None, **more: object) -> Data:
+    """Return the settings of a user's files; what is more goes to the files, where it belongs, or to the record."""
+    own = {name: more.pop(name) for name in list(more) if name in Files.model_fields}
+    return Data(source="files", files=Files(paths=paths, variable=variable, **own), region=region, **more)
+
+
+def open_files(paths: Sequence[str], region: Region = BOX, variable: str | None = None, **more: object) -> xr.DataArray:
+    """Open a user's files."""
+    return open_record(paths, describe_files(paths, region, variable, **more))
+
+
 def prepare_sst(dataset: xr.Dataset, folder: Path, history: int = HISTORY, training: int = 24, **settings) -> Path:
     """Prepare SST held in memory and return the path of the prepared record."""
     source = write_sst(dataset, folder / "source.nc")
-    data = Data(source="files", files=Files(paths=[source]), **{"region": BOX, "filter_months": 3, **settings})
+    data = describe_files([source], **{"filter_months": 3, **settings})
     prepare_record([source], data, history, training, folder / "prepared.nc")
     return folder / "prepared.nc"
 

@@ -165,6 +165,22 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal; of a folder's, the names and the content of all its files."""
+    if Path(path).is_dir():
+        digest = hashlib.sha256()
+        for file in _list_folder(path):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+        return digest.hexdigest()
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def measure_size(path: str | Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 where there is nothing."""
+    if Path(path).is_dir():
+        return sum(file.stat().st_size for file in _list_folder(path))
+    return Path(path).stat().st_size if Path(path).exists() else 0
+
+
+def _list_folder(path: str | Path) -> list[Path]:
+    return sorted(file for file in Path(path).rglob("*") if file.is_file())

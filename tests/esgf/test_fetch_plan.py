@@ -8,7 +8,7 @@ from archive import Archive
 from small_archive import MANIFEST, Run, copy_root, name_file, state_of, write_files
 
 from sealiency.config.data import Region
-from sealiency.data.reading import open_record
+from small_world import open_files
 
 pytestmark = [pytest.mark.esgf, pytest.mark.workflow]
 
@@ -194,6 +194,6 @@ def test_a_real_file_on_the_models_own_grid(shared_data, tmp_path):
         assert answer.returncode == 0, answer.stdout
         assert run.is_whole(name)
         assert [bool(request.asked_range) for request in archive.asked()] == [False, True]
-    record = open_record([str(run.place(name))], "tos", Region(**run.settings["data"]["region"]))
+    record = open_files([str(run.place(name))], Region(**run.settings["data"]["region"]), "tos")
     assert record.dims == ("time", "lat", "lon")
     assert 0 < float(np.nanmean(record)) < 25

@@ -16,7 +16,7 @@ from archive import NODES, Archive, find_dead_address
 from small_archive import VERSION, Run, name_file, write_files
 
 from sealiency.config.data import Region
-from sealiency.data.reading import open_record
+from small_world import open_files
 
 pytestmark = [pytest.mark.esgf, pytest.mark.workflow]
 
@@ -185,10 +185,10 @@ def test_the_prepared_record_has_no_hole(survived, tmp_path):
     run = survived.run
     assert (run.results / "prepare_record" / "prepared.nc").exists()
     box = Region(**run.settings["data"]["region"])
-    true = open_record([str(path) for path in sorted(survived.archive.root.rglob("*.nc"))], "tos", box)
+    true = open_files([str(path) for path in sorted(survived.archive.root.rglob("*.nc"))], box, "tos")
     places = [run.place(name) for case, name in NAMES.items() if case != "good on a mirror"]
     mirrored = run.folder / "mirror" / run.place(NAMES["good on a mirror"]).relative_to(run.store)
-    got = open_record([str(path) for path in [*places, mirrored]], "tos", box)
+    got = open_files([str(path) for path in [*places, mirrored]], box, "tos")
     assert got.sizes["time"] == 84 * len(CASES)
     assert got.equals(true)
 

@@ -12,10 +12,10 @@ from distributed import LocalCluster
 from sealiency.config.data import Basins, Data, Files, Region
 from sealiency.data import prepare
 from sealiency.data.prepare import PreparedRecord, prepare_record
-from sealiency.data.reading import open_record
+from sealiency.data.reading.record import open_record
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf, sha256
-from small_world import BOX, HISTORY, LAT, LON, make_sst, prepare_sst, write_sst
+from small_world import BOX, HISTORY, LAT, LON, make_sst, open_files, prepare_sst, write_sst
 
 TRAINING_MONTHS = HISTORY + 24 - 1
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def restore(prepared: xr.Dataset) -> np.ndarray:
 )
 def test_filter_is_the_plain_mean_of_its_months(tmp_path, monkeypatch, kind, width, before, chunk):
     monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", chunk)
-    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", chunk)
+    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", chunk)
     sst = make_sst(months=42)
     path = prepare_sst(sst, tmp_path, filter=kind, filter_months=width)
     expected = average(sst["tos"].values, width, before)
@@ -176,7 +176,7 @@ def test_constant_record_is_refused(tmp_path):
 def test_anomalies_are_those_of_a_plain_least_squares_fit(tmp_path, monkeypatch, climatology, trend):
     # Blocks of 7 months begin in any calendar month, and training ends inside one.
     monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", 7)
-    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", 7)
+    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", 7)
     sst = make_sst(start=(1950, 4))
     prepared = read_netcdf(prepare_sst(sst, tmp_path, climatology=climatology, trend=trend))
     filtered = average(sst["tos"].values, 3, 2)
@@ -227,7 +227,10 @@ def test_a_value_that_no_sea_has_is_refused(tmp_path):
     # Land marked by -999 without _FillValue would be the coldest sea there is.
     sst = make_sst()
     sst["tos"][:, 2, 2] = -999
-    with pytest.raises(SealiencyError, match=r"sea surface temperature of -999 degC; declare .* as _FillValue"):
+    with pytest.raises(
+        SealiencyError,
+        match=r"month 1950-01 holds .* temperature of -999 degC at 42.5 N, -47.5 E; .* data.files.missing: \[-999\]",
+    ):
         prepare_sst(sst, tmp_path)
 
 
@@ -267,7 +270,7 @@ def test_basins_on_a_finer_grid_are_taken_from_the_nearest_cell(tmp_path):
 
 def test_real_basins_leave_the_pacific_out(shared_data, tmp_path):
     file = str(shared_data / "cobesst2/cobesst2_sst_1950.nc")
-    ocean = open_record([file], "sst", Region()).notnull().all("time").compute()
+    ocean = open_files([file], Region(), "sst").notnull().all("time").compute()
     # The record is not read again: the mask alone is under test, on the paper's box.
     kept = prepare._exclude_basins(ocean, Basins(path=str(shared_data / "basin_mask.nc"), exclude=[2]))
     assert kept.shape == (70, 125)
@@ -376,7 +379,7 @@ def parts(tmp_path):
 def prepare_parts(tmp_path, monkeypatch, parts):
     """Prepare the two files in blocks of 8 months at most."""
     monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", 8)
-    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", 8)
+    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", 8)
     settings = {"region": BOX, "filter_months": 5, "climatology": "monthly", "trend": "linear"}
     data = Data(source="files", files=Files(paths=parts), **settings)
 

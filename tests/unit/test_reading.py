@@ -1,4 +1,7 @@
+import gzip
 import logging
+import subprocess
+import sys
 from importlib import resources
 
 import dask
@@ -8,10 +11,11 @@ import pytest
 import xarray as xr
 
 from sealiency.config.data import Region
-from sealiency.data.reading import open_record
+from sealiency.data.prepare import prepare_record
 from sealiency.errors import SealiencyError
+from sealiency.files import read_netcdf, sha256
 from sealiency.naming import find_files
-from small_world import BOX, LAT, LON, make_sst, write_sst
+from small_world import BOX, HISTORY, LAT, LON, describe_files, make_sst, open_files, prepare_sst, write_sst
 
 # Across Greenwich, and a grid around the world at 5 degrees.
 GREENWICH = Region(south=40, north=60, west=-20, east=15)
@@ -19,7 +23,7 @@ WORLD_LAT, WORLD_LON = np.arange(-87.5, 90, 5), np.arange(2.5, 360, 5)
 
 
 def open_one(dataset: xr.Dataset, path, region: Region = BOX, variable=None, **options) -> xr.DataArray:
-    return open_record([write_sst(dataset, path, **options)], variable, region)
+    return open_files([write_sst(dataset, path, **options)], region, variable)
 
 
 def refuse(dataset: xr.Dataset, path, message: str, **options) -> str:
@@ -39,7 +43,7 @@ def sst() -> xr.Dataset:
 
 @pytest.mark.parametrize("chunk", [5, 120])
 def test_values_are_those_of_the_file(tmp_path, monkeypatch, sst, chunk):
-    monkeypatch.setattr("sealiency.data.reading.MONTHS_PER_CHUNK", chunk)
+    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", chunk)
     record = open_one(sst, tmp_path / "a.nc")
     assert record.dims == ("time", "lat", "lon")
     assert record.dtype == np.float64
@@ -72,7 +76,7 @@ def test_land_of_an_undeclared_fill_value_never_counts_as_sea(tmp_path, sst, val
     land = sst["tos"].isnull().values
     sst["tos"] = sst["tos"].fillna(value)
     path = write_sst(sst, tmp_path / "a.nc", encoding={"tos": {"_FillValue": None}})
-    values = open_record([path], None, BOX).values
+    values = open_files([path]).values
     assert land.any()
     np.testing.assert_array_equal(np.isnan(values), land)
 
@@ -82,16 +86,16 @@ def test_all_files_make_one_record_in_order_of_time(tmp_path, sst):
         write_sst(sst.isel(time=part), tmp_path / f"{name}.nc")
         for name, part in (("c", slice(0, 5)), ("a", slice(5, 20)), ("b", slice(20, 24)))
     ]
-    record = open_record(sorted(paths), None, BOX)
+    record = open_files(sorted(paths))
     np.testing.assert_array_equal(record.values, sst["tos"].values)
 
 
 def test_months_outside_the_wanted_ones_are_left_out(tmp_path, sst):
     path = write_sst(sst, tmp_path / "a.nc")
-    record = open_record([path], None, BOX, first_month="1950-03", last_month="1951-02")
+    record = open_files([path], first_month="1950-03", last_month="1951-02")
     np.testing.assert_array_equal(record.values, sst["tos"].values[2:14])
     with pytest.raises(SealiencyError, match=r"data.last_month = 1952-01: outside the record 1950-01..1951-12"):
-        open_record([path], None, BOX, last_month="1952-01")
+        open_files([path], last_month="1952-01")
 
 
 # --- the grid ---
@@ -240,7 +244,7 @@ def test_curvilinear_grid_is_regridded_whatever_its_names(tmp_path, caplog, name
     np.testing.assert_allclose(record.values, expected, atol=2e-3)
     assert record.attrs["units"] == "degC"
     assert record.attrs["regridding"].startswith("bilinear from 17 x 18 cells to 1 degree (scipy ")
-    (message,) = (line.getMessage() for line in caplog.records if line.name == "sealiency.data.reading")
+    (message,) = (line.getMessage() for line in caplog.records if line.name == "sealiency.data.reading.record")
     assert "a.nc" in message
     assert record.attrs["regridding"] in message
 
@@ -257,14 +261,14 @@ def test_regridding_of_many_files_is_in_kelvin_too_and_runs_in_other_processes(t
         write_sst(bent.isel(time=part), tmp_path / f"{name}.nc")
         for name, part in (("b", slice(0, 12)), ("a", slice(12, 24)))
     ]
-    record = open_record(paths, None, BOX)
+    record = open_files(paths)
     assert record.chunks == ((12, 12), (8,), (10,))
     with dask.config.set(scheduler="processes", num_workers=1):
         np.testing.assert_allclose(record.values, expected, atol=1e-9)
     other = bend(sst, lat + 0.1, lon).isel(time=slice(12, 24))
     paths[1] = write_sst(other, tmp_path / "other.nc")
     with pytest.raises(SealiencyError, match=r"other.nc: lat differs from that of .*b.nc"):
-        open_record(paths, None, BOX)
+        open_files(paths)
 
 
 def test_region_outside_a_curvilinear_grid_is_refused(tmp_path):
@@ -297,14 +301,14 @@ def test_chunks_of_a_file_are_read_whole(tmp_path, stored, read):
 def test_coordinate_without_attributes_is_refused(tmp_path, sst):
     dataset = sst.rename(lat="breite")
     dataset["breite"].attrs = {}
-    refuse(dataset, tmp_path / "a.nc", "no latitude coordinate with CF attributes")
+    refuse(dataset, tmp_path / "a.nc", "no latitude coordinate that CF attributes, units or a name tell")
 
 
 def test_files_of_two_grids_are_refused(tmp_path, sst):
-    other = make_sst(months=12, start=(1952, 1), lat=LAT + 0.25)
+    other = make_sst(months=12, start=(1952, 1), lat=np.arange(39.75, 49))
     paths = [write_sst(sst, tmp_path / "a.nc"), write_sst(other, tmp_path / "b.nc")]
     with pytest.raises(SealiencyError, match=r"b.nc: lat differs from that of .*a.nc"):
-        open_record(paths, None, BOX)
+        open_files(paths)
 
 
 # --- time ---
@@ -321,15 +325,6 @@ def test_any_calendar_and_year(tmp_path, calendar, start):
     assert record["time"].values[0].calendar == calendar
 
 
-def test_two_calendars_are_refused(tmp_path):
-    paths = [
-        write_sst(make_sst(months=12, calendar="noleap"), tmp_path / "a.nc"),
-        write_sst(make_sst(months=12, start=(1951, 1), calendar="360_day"), tmp_path / "b.nc"),
-    ]
-    with pytest.raises(SealiencyError, match=r"b.nc: calendar '360_day' differs from 'noleap' of .*a.nc"):
-        open_record(paths, None, BOX)
-
-
 def test_missing_month_is_named_with_its_files(tmp_path, sst):
     paths = [
         write_sst(sst.isel(time=slice(0, 7)), tmp_path / "a.nc"),
@@ -337,17 +332,8 @@ def test_missing_month_is_named_with_its_files(tmp_path, sst):
     ]
     message = r"a.nc: 2 month\(s\) missing after 1950-07; the next is 1950-10 in .*b.nc"
     with pytest.raises(SealiencyError, match=message):
-        open_record(paths, None, BOX)
+        open_files(paths)
     refuse(sst.isel(time=[0, 1, 3, 4]), tmp_path / "c.nc", r"1 month\(s\) missing after 1950-02; the next is 1950-04")
-
-
-def test_month_given_twice_is_named_with_both_files(tmp_path, sst):
-    paths = [
-        write_sst(sst.isel(time=slice(0, 12)), tmp_path / "a.nc"),
-        write_sst(sst.isel(time=slice(11, 24)), tmp_path / "b.nc"),
-    ]
-    with pytest.raises(SealiencyError, match=r"b.nc: month 1950-12 stands twice \(also in .*a.nc\)"):
-        open_record(paths, None, BOX)
 
 
 def test_months_out_of_order_are_refused(tmp_path, sst):
@@ -357,7 +343,7 @@ def test_months_out_of_order_are_refused(tmp_path, sst):
 def test_interleaved_files_are_refused(tmp_path, sst):
     paths = [write_sst(sst.isel(time=slice(n, None, 2)), tmp_path / f"{n}.nc") for n in (0, 1)]
     with pytest.raises(SealiencyError, match="interleaved or out of order"):
-        open_record(paths, None, BOX)
+        open_files(paths)
 
 
 def test_time_without_units_is_refused(tmp_path, sst):
@@ -428,26 +414,70 @@ def test_truncated_file_is_refused(tmp_path, sst, kind, lost):
     path.write_bytes(content[: len(content) // 2 if lost == "half" else -100])
     # The classic format has no checks of its own: a reader sees zeros beyond the end.
     with pytest.raises(SealiencyError, match=r"a\.nc: [^/]*truncated|a\.nc: .*may be truncated"):
-        open_record([str(path)], None, BOX).values  # noqa: B018
+        open_files([str(path)]).values  # noqa: B018
 
 
 def test_file_whose_length_cannot_be_checked_is_refused(tmp_path):
     netCDF4.Dataset(tmp_path / "a.nc", "w", format="NETCDF3_64BIT_DATA").close()
     with pytest.raises(SealiencyError, match=r"a\.nc: a CDF-5 file.*nccopy"):
-        open_record([str(tmp_path / "a.nc")], None, BOX)
+        open_files([str(tmp_path / "a.nc")])
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404 not found</html>"])
-def test_file_that_is_no_netcdf_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", r"empty \(0 bytes\); get it again"),
+        (b"<html>404 not found</html>", "a web page or XML, not a readable NetCDF file; .* get it again"),
+        (b"\n<!DOCTYPE html><html>", "a web page or XML"),
+        (b"1950 1 12.5 12.7\n", r"not a readable NetCDF file \(it begins with b'1950 1 1'\)"),
+        (gzip.compress(b"CDF\x01"), "compressed with gzip; unpack it with gunzip"),
+        (b"GRIB\x00\x00\x00\x02", "a GRIB file; convert it to NetCDF, for example with cdo -f nc4 copy"),
+        (b"PK\x03\x04 and more", "a zip archive; unpack it with unzip"),
+    ],
+)
+def test_file_that_is_no_netcdf_says_what_it_is(tmp_path, content, words):
     path = tmp_path / "a.nc"
     path.write_bytes(content)
-    with pytest.raises(SealiencyError, match=r"a.nc: not a readable NetCDF file"):
-        open_record([str(path)], None, BOX)
+    with pytest.raises(SealiencyError, match=f"a.nc: {words}"):
+        open_files([str(path)])
+
+
+def test_folder_is_refused_in_its_own_words(tmp_path):
+    with pytest.raises(SealiencyError, match=rf"{tmp_path}: a folder; name the files in it, such as {tmp_path}/\*.nc"):
+        open_files([str(tmp_path)])
+
+
+def test_file_that_another_process_writes_is_refused_in_its_own_words(tmp_path, sst):
+    path = write_sst(sst, tmp_path / "a.nc")
+    hold = f"import netCDF4, sys; d = netCDF4.Dataset({path!r}, 'a'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(SealiencyError, match=r"a.nc: another process holds it open for writing; wait"):
+            open_files([path])
+        process.communicate("")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_is_read_like_any_other(tmp_path, version):
+    # 96 months, prepared from either.
+    sst = make_sst()
+    expected = prepare_sst(sst, tmp_path)
+    store = tmp_path / "sst.zarr"
+    sst.to_zarr(store, zarr_format=version, consolidated=False)
+    np.testing.assert_array_equal(open_files([str(store)]).values, sst["tos"].values)
+    prepare_record([str(store)], describe_files([str(store)], filter_months=3), HISTORY, 24, tmp_path / "again.nc")
+    np.testing.assert_array_equal(read_netcdf(tmp_path / "again.nc")["anomaly"], read_netcdf(expected)["anomaly"])
+    first = read_netcdf(tmp_path / "again.nc").attrs["inputs_sha256"]
+    chunk = next(path for path in sorted(store.rglob("*")) if path.is_file() and path.stat().st_size > 1000)
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    assert sha256(store) not in first
 
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(SealiencyError, match=r"none.nc: no such file; correct its path or get it again"):
-        open_record([str(tmp_path / "none.nc")], None, BOX)
+        open_files([str(tmp_path / "none.nc")])
 
 
 # --- finding files ---
@@ -470,7 +500,7 @@ def test_patterns_name_each_file_once(tmp_path, monkeypatch):
 
 def test_real_record_on_the_box_of_the_paper(shared_data):
     paths = [str(shared_data / f"cobesst2/cobesst2_sst_{year}.nc") for year in (1951, 1950)]
-    record = open_record(paths, "sst", Region(south=0, north=70, west=-100, east=25))
+    record = open_files(paths, Region(), "sst")
     assert record.shape == (24, 70, 125)
     assert int(record.notnull().all("time").sum()) == 5435
     assert record["lat"].values[[0, -1]].tolist() == [0.5, 69.5]
@@ -493,7 +523,7 @@ def test_real_record_on_the_box_of_the_paper(shared_data):
 )
 def test_real_native_grids_are_regridded(shared_data, model, grid, ocean, differing):
     (path,) = (shared_data / "cmip6_samples").glob(f"tos_Omon_{model}_*.nc")
-    record = open_record([str(path)], None, Region(south=0, north=70, west=-100, east=25))
+    record = open_files([str(path)], Region())
     assert record.shape == (1, 70, 125)
     assert record["lat"].values[[0, -1]].tolist() == [0.5, 69.5]
     assert record["lon"].values[[0, -1]].tolist() == [-99.5, 24.5]
@@ -518,4 +548,4 @@ def test_real_native_grids_are_regridded(shared_data, model, grid, ocean, differ
 def test_real_file_without_temperature_is_refused(shared_data):
     path = shared_data / "cmip6_samples/CESM2_grid_variables.nc"
     with pytest.raises(SealiencyError, match=r"0 variables have a standard name .*areacello"):
-        open_record([str(path)], None, Region())
+        open_files([str(path)], Region())

@@ -10,7 +10,7 @@ from torch import Tensor
 from sealiency.config.attribution import Ablation
 from sealiency.data.places import EARTH_RADIUS, measure_distance_from
 from sealiency.data.prepare import PreparedRecord
-from sealiency.data.reading import crop_region
+from sealiency.data.reading.grid import crop_region
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
 from sealiency.errors import SealiencyError
 from sealiency.models.emulator import Emulator

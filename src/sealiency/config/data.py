@@ -66,6 +66,14 @@ class Files(Section):
     """Paths or glob patterns, relative to the working directory; ~ and environment variables are expanded."""
     variable: str | None = None
     """Name of the variable; null finds the one variable whose standard name is a sea surface temperature."""
+    missing: list[Annotated[float, Field(allow_inf_nan=False)]] = []
+    """Values, in the files' own units, that mark missing data and are not declared in the files, such as [-1000] where ice
+    is."""
+    stamp: Literal["start", "middle", "end"] | None = None
+    """Which part of a month its time stamp marks, whatever bounds the files have; null asks the bounds, and without usable
+    ones takes the month that the stamp lies in."""
+    anomalies: bool = False
+    """Whether the files hold anomalies rather than temperatures."""
     title: str = "the user's files"
     """Name of the data set in captions."""
 
@@ -98,6 +106,12 @@ class Data(Section):
     """First month read, YYYY-MM; null is the first of the record."""
     last_month: Month | None = None
     """Last month read, YYYY-MM; null is the last of the record."""
+    largest_loss: float = Field(default=0.3, ge=0, le=1)
+    """Largest share of the cells with data in any month that may lack data in another, and so count as land; a record that
+    loses more is refused."""
+    coastline: Literal["present", "any"] = "present"
+    """Whether the record's coasts are those of today: then a record is refused that has sea in many cells which are land
+    today; any is for other ages and made-up worlds."""
     filter: Literal["trailing_mean", "centred_mean", "none"] = "trailing_mean"
     """Moving average in time: a trailing mean covers a month and those before it; a centred one also months after it,
     so that short leads see part of what they forecast."""

@@ -19,18 +19,17 @@ import xarray as xr
 from dask.optimization import cull
 
 from sealiency.config.data import Basins, Data, Samples
+from sealiency.data.checks import BlockFacts, RecordChecks, describe_block
 from sealiency.data.cluster import compute_in_order, open_cluster
-from sealiency.data.reading import MONTHS_PER_CHUNK, open_record
+from sealiency.data.reading.record import MONTHS_PER_CHUNK, open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
 from sealiency.data.statistics import Statistics, TrainingSums
 from sealiency.errors import SealiencyError
-from sealiency.files import deflate, read_netcdf, sha256, write_netcdf, write_whole
+from sealiency.files import deflate, measure_size, read_netcdf, sha256, write_netcdf, write_whole
 from sealiency.progress import track
 from sealiency.provenance import describe_provenance
 
 LOGGER = logging.getLogger(__name__)
-# Beyond what any sea surface or sea ice shows: such a value marks land or another unit.
-PLAUSIBLE_CELSIUS = (-60.0, 60.0)
 # Bytes of source files below which a cluster takes longer to start (about 1.5 s) than it saves.
 WORTH_A_CLUSTER = 256 * 2**20
 # Largest block of months held in float64 (120 months of a global 1-degree grid need 59 MiB), and all blocks in flight.
@@ -94,7 +93,7 @@ def prepare_record(
         # Hashed by the workers while the headers are read here.
         hashes = [executor.submit(sha256, Path(path).absolute()) for path in paths]
         netCDF4.set_chunk_cache(CHUNK_CACHE)
-        record = open_record(paths, settings.variable, settings.region, settings.first_month, settings.last_month)
+        record = open_record(paths, settings)
         months = record.sizes["time"]
         needed = training_months + settings.filter_width - 1
         if needed > months:
@@ -107,8 +106,9 @@ def prepare_record(
         first = {"centred_mean": settings.filter_width // 2, "trailing_mean": settings.filter_width - 1, "none": 0}
         time = record["time"].isel(time=slice(first[settings.filter], None))[: months - settings.filter_width + 1]
         sums = TrainingSums(time, settings, training_months)
-        ocean, kept = _filter_record(executor, record, paths, settings, sums, scratch)
+        checks, ocean, kept = _filter_record(executor, record, paths, settings, sums, scratch)
         statistics = sums.fit(ocean.values, kept, trend=settings.trend == "linear")
+        checks.tell_anomalies(statistics.climatology)
         prepared = _describe_statistics(statistics, ocean, time)
         prepared.attrs = _describe(settings, history, training, prepared, inputs)
         prepared.attrs["regridding"] = record.attrs["regridding"]
@@ -122,7 +122,7 @@ def prepare_record(
 @contextmanager
 def _open_executor(paths: Sequence[str], threads: int, scheduler: str | None) -> Iterator[Executor]:
     # A file that is missing is named when it is opened.
-    size = sum(Path(path).stat().st_size for path in paths if Path(path).exists())
+    size = sum(measure_size(path) for path in paths)
     if scheduler is None and size < WORTH_A_CLUSTER:
         with ThreadPoolExecutor(threads) as executor:
             yield executor
@@ -148,21 +148,16 @@ def _name_inputs(paths: Sequence[str], hashes: Sequence[str], checksums: Mapping
 
 @dataclass(frozen=True)
 class _Block:
-    """Some months as read: SST of shape (time, lat, lon), degC; cells valid in all, and in any, of them; extremes."""
+    """Some months as read: SST of shape (time, lat, lon), degC, and what is remembered of them."""
 
     values: np.ndarray
-    always: np.ndarray
-    somewhere: np.ndarray
-    coldest: float
-    warmest: float
+    facts: BlockFacts
 
 
 def _read_block(graph: dict[Any, Any], key: tuple[Any, ...]) -> _Block:
     netCDF4.set_chunk_cache(CHUNK_CACHE)
     values = dask.get(graph, key)
-    valid = ~np.isnan(values)
-    extremes = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
-    return _Block(values, valid.all(axis=0), valid.any(axis=0), *extremes)
+    return _Block(values, describe_block(values))
 
 
 def _count_months(cells: int) -> int:
@@ -202,7 +197,8 @@ def _read_blocks(executor: Executor, record: xr.DataArray, paths: Sequence[str],
 def _find_damaged(paths: Sequence[str], settings: Data) -> str | None:
     for path in paths:
         try:
-            for read in _split_record(open_record([path], settings.variable, settings.region)):
+            whole = settings.model_copy(update={"first_month": None, "last_month": None})
+            for read in _split_record(open_record([path], whole)):
                 read()
         except (OSError, RuntimeError, SealiencyError):
             return path
@@ -216,51 +212,33 @@ def _filter_record(
     settings: Data,
     sums: TrainingSums,
     scratch: Path,
-) -> tuple[xr.DataArray, np.ndarray]:
+) -> tuple[RecordChecks, xr.DataArray, np.ndarray]:
     """Write filtered SST to the scratch file as float64 of shape (time, kept cell), degC.
 
-    Returns the ocean mask and the mask of kept cells, both of shape (lat, lon): a cell without data in the first block
-    is land whatever follows, and is not carried on.
+    Returns what was found of the record, the ocean mask and the mask of kept cells, both of shape (lat, lon): a cell
+    without data in the first block is land whatever follows, and is not carried on.
     """
     kept = np.zeros(record.shape[1:], bool)
-    always, somewhere = np.ones(record.shape[1:], bool), np.zeros(record.shape[1:], bool)
-    coldest, warmest = np.inf, -np.inf
+    checks = RecordChecks(record, settings)
     carried: np.ndarray | None = None
     with open(scratch, "wb") as stream:
         for block in _read_blocks(executor, record, paths, settings):
-            always &= block.always
-            somewhere |= block.somewhere
-            coldest, warmest = min(coldest, block.coldest), max(warmest, block.warmest)
+            checks.add(block.facts, block.values)
             if carried is None:
-                kept = block.always
+                kept = block.facts.always
                 carried = np.empty((0, np.count_nonzero(kept)))
             joined = np.concatenate([carried, block.values[:, kept]])
             means = _average(joined, settings.filter_width)
             carried = joined[len(means) :]
             sums.add(means)
             means.tofile(stream)
-    for value in (coldest, warmest):
-        if np.isfinite(value) and not PLAUSIBLE_CELSIUS[0] <= value <= PLAUSIBLE_CELSIUS[1]:
-            raise SealiencyError(
-                f"{paths[0]} and the other files hold a sea surface temperature of {value:g} degC; declare "
-                "the value that marks land as _FillValue, or correct the units"
-            )
     coordinates = {name: record[name] for name in ("lat", "lon")}
-    ocean = _exclude_basins(xr.DataArray(always, coordinates, ("lat", "lon")), settings.basins)
+    ocean = _exclude_basins(xr.DataArray(checks.find_ocean(), coordinates, ("lat", "lon")), settings.basins)
     if not ocean.any():
         raise SealiencyError(
-            f"data.region {settings.region.south:g}..{settings.region.north:g} N, {settings.region.west:g}.."
-            f"{settings.region.east:g} E of {paths[0]} and the other files holds no cell with data in every month; "
-            "choose a region with ocean"
+            "data.basins.exclude leaves no ocean cell in data.region; exclude fewer basins or choose another region"
         )
-    LOGGER.info(
-        "%d months, %d x %d cells, %d ocean; %d cells with data in some months only count as land",
-        len(record),
-        *ocean.shape,
-        int(ocean.sum()),
-        int((somewhere & ~always).sum()),
-    )
-    return ocean, kept
+    return checks, ocean, kept
 
 
 def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:

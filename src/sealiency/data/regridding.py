@@ -1,6 +1,7 @@
 """Interpolation from curvilinear ocean grids to the 1-degree grid."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -9,6 +10,7 @@ from scipy.spatial import Delaunay, cKDTree
 from sealiency.config.data import Region
 from sealiency.errors import SealiencyError
 
+LOGGER = logging.getLogger(__name__)
 # The grid of the gr product of many CMIP6 models.
 TARGET_LAT, TARGET_LON = np.arange(-89.5, 90), np.arange(0.5, 360)
 # NetCDF's default fill, 9.97e36, and 1e20 mark land in files that do not declare it.
@@ -19,6 +21,8 @@ SAME_PLACE = 1e-6
 ANTARCTIC = -60
 # In diagonals of a cell: the circle with the area of a square cell, so that a coast found by it lies neither way.
 REACH = 0.4
+# Degrees: wider source cells hold little of what 1-degree cells show, and much wider ones nothing. Ocean models have up to 3.
+WIDE, TOO_WIDE = 3.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,18 @@ class Regridder:
         Float64 of shape (rows * columns, points); a row sums to 1, or holds nothing where the grid has no cell.
     shape : tuple of int
         Rows and columns of the box.
+    absent : numpy.ndarray or None
+        Which of `cells` count as land whatever they hold, bool of the same shape.
     """
 
     cells: np.ndarray
     weights: scipy.sparse.csr_array
     shape: tuple[int, int]
+    absent: np.ndarray | None = None
+
+    def without(self, cells: np.ndarray) -> "Regridder":
+        """Return a regridder to which some source cells, by their flat numbers, are land."""
+        return replace(self, absent=np.isin(self.cells, cells))
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """Interpolate some months.
@@ -57,6 +68,8 @@ class Regridder:
         """
         # Only cells with a weight are converted, so that a region costs little of the globe.
         values, copies = (block.reshape(len(block), -1)[:, cells].T.astype(np.float64) for cells in self.cells)
+        if self.absent is not None:
+            values[self.absent[0]] = copies[self.absent[1]] = np.nan
         values = np.where(np.abs(values) < LARGEST_VALUE, values, copies)
         ocean = np.abs(values) < LARGEST_VALUE
         share = self.weights @ ocean.astype(np.float64)
@@ -95,7 +108,8 @@ def build_regridder(
     Raises
     ------
     SealiencyError
-        If the grid does not cover the box: a target in no triangle needs grid to its north and south.
+        If the grid does not cover the box (a target in no triangle needs grid to its north and south), or its cells are
+        far wider than those of the box.
     """
     lat, lon = _drop_unplaced(lat, lon)
     places = to_unit_vectors(lat, lon)
@@ -131,7 +145,22 @@ def build_regridder(
     )
     matrix.eliminate_zeros()
     used = np.unique(matrix.indices)
+    _check_width(size[used], path)
     return Regridder(cells=cells[:, used], weights=matrix[:, used], shape=shape)
+
+
+def _check_width(size: np.ndarray, path: str) -> None:
+    """Tell of source cells, by their diagonals on the unit sphere, that are far wider than the target's, or refuse them."""
+    width = float(np.rad2deg(np.median(size)) / np.sqrt(2)) if size.size else 0.0
+    if width > TOO_WIDE:
+        raise SealiencyError(
+            f"{path}: its cells are about {width:.1f} degrees wide, too wide to be regridded to 1 degree; take a file of "
+            "higher resolution, or one that is not thinned out"
+        )
+    if width > WIDE:
+        LOGGER.warning(
+            "%s: its cells are about %.1f degrees wide; the 1-degree record between them is interpolated", path, width
+        )
 
 
 def to_unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
