@@ -81,7 +81,8 @@ def open_files(paths: Sequence[str], region: Region = BOX, variable: str | None 
 def prepare_sst(dataset: xr.Dataset, folder: Path, history: int = HISTORY, training: int = 24, **settings) -> Path:
     """Prepare SST held in memory and return the path of the prepared record."""
     source = write_sst(dataset, folder / "source.nc")
-    data = describe_files([source], **{"filter_months": 3, **settings})
+    # Whatever lies at its longitudes and latitudes on Earth.
+    data = describe_files([source], **{"filter_months": 3, "coastline": "any", **settings})
     prepare_record([source], data, history, training, folder / "prepared.nc")
     return folder / "prepared.nc"
 

@@ -246,15 +246,19 @@ def write_basins(path: Path, lat: np.ndarray, lon: np.ndarray, labels: np.ndarra
     return Basins(path=str(path), exclude=[2, 5])
 
 
-@pytest.mark.parametrize("notation", ["0..360", "-180..180"])
+@pytest.mark.parametrize("notation", ["0..360", "-180..180", "without attributes"])
 def test_excluded_basins_become_land(tmp_path, notation):
     lon = np.arange(0.5, 360) if notation == "0..360" else np.arange(-179.5, 180)
     lat = np.arange(89.5, -90, -1)
     labels = np.ones((180, 360), np.int32)
     labels[np.ix_(lat > 45, ((lon + 180) % 360 - 180) < -45)] = 2
-    prepared = read_netcdf(
-        prepare_sst(make_sst(land=()), tmp_path, basins=write_basins(tmp_path / "basins.nc", lat, lon, labels))
-    )
+    basins = write_basins(tmp_path / "basins.nc", lat, lon, labels)
+    if notation == "without attributes":
+        plain = xr.load_dataset(basins.path).rename(Y="latitude", X="longitude")
+        for name in plain.coords:
+            plain[name].attrs = {}
+        plain.to_netcdf(basins.path)
+    prepared = read_netcdf(prepare_sst(make_sst(land=()), tmp_path, basins=basins))
     ocean = prepared["ocean"].values
     assert ocean.shape == (8, 10)
     np.testing.assert_array_equal(ocean == 0, (LAT > 45)[:, None] & (LON < -45)[None])

@@ -74,8 +74,9 @@ def describe_block(values: np.ndarray) -> BlockFacts:
         inner = values[:, varying]
         flat = np.ptp(inner, axis=1) <= ROUNDING
     outside = np.zeros((0, 0), int)
-    if np.nanmin(coldest, initial=0) < ORDINARY[0] or np.nanmax(warmest, initial=0) > ORDINARY[1]:
-        outside = ((values < ORDINARY[0]) | (values > ORDINARY[1])).sum(axis=0)
+    odd = (coldest < ORDINARY[0]) | (warmest > ORDINARY[1])
+    if odd.any():
+        outside = ((values[odd] < ORDINARY[0]) | (values[odd] > ORDINARY[1])).sum(axis=0)
     return BlockFacts(
         always=always,
         somewhere=valid.any(axis=0),

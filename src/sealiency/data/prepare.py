@@ -21,6 +21,7 @@ from dask.optimization import cull
 from sealiency.config.data import Basins, Data, Samples
 from sealiency.data.checks import BlockFacts, RecordChecks, describe_block
 from sealiency.data.cluster import compute_in_order, open_cluster
+from sealiency.data.reading.coordinates import find_coordinates
 from sealiency.data.reading.record import MONTHS_PER_CHUNK, open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
 from sealiency.data.statistics import Statistics, TrainingSums
@@ -254,18 +255,20 @@ def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
             f"{sorted(map(str, dataset.data_vars))}; name one of them"
         )
     labels = dataset[basins.variable]
-    try:
-        labels = labels.rename({labels.cf["latitude"].name: "lat", labels.cf["longitude"].name: "lon"})
-    except KeyError:
+    places, _ = find_coordinates(dataset, labels, basins.path, ("latitude", "longitude"))
+    lat, lon = places["latitude"], places["longitude"]
+    if not (lat.ndim == lon.ndim == 1 and lat.dims != lon.dims):
         raise SealiencyError(
-            f"{basins.path}: {basins.variable} has no latitude and longitude with CF attributes; add units to them"
-        ) from None
+            f"{basins.path}: {basins.variable} needs rows of latitude and columns of longitude; regrid it"
+        )
+    labels = labels.drop_vars(list(labels.coords)).rename({lat.dims[0]: "lat", lon.dims[0]: "lon"})
+    labels = labels.assign_coords(lat=lat.values, lon=lon.values)
     for dim in set(labels.dims) - {"lat", "lon"}:
         labels = labels.isel({dim: 0})
     # Turned about the region's middle, so that a cell at either edge finds its neighbour.
     middle = float(ocean["lon"].mean())
-    lon = labels["lon"].values.astype(np.float64)
-    labels = labels.assign_coords(lon=lon - 360 * np.round((lon - middle) / 360)).sortby(["lat", "lon"])
+    turned = labels["lon"] - 360 * np.round((labels["lon"] - middle) / 360)
+    labels = labels.assign_coords(lon=turned).sortby(["lat", "lon"])
     nearest = labels.sel(lat=ocean["lat"], lon=ocean["lon"], method="nearest").transpose("lat", "lon")
     for axis in ("lat", "lon"):
         step = float(np.abs(np.diff(labels[axis].values)).max(initial=0))

@@ -1,6 +1,7 @@
 """Finding the time, latitude and longitude of a variable: by CF attributes, then by units, then by names."""
 
 import re
+from collections.abc import Sequence
 
 import cf_xarray  # noqa: F401  registers the accessor that finds coordinates by their CF attributes
 import numpy as np
@@ -27,7 +28,7 @@ NAMES = {
 
 
 def find_coordinates(
-    dataset: xr.Dataset, variable: xr.DataArray, path: str
+    dataset: xr.Dataset, variable: xr.DataArray, path: str, axes: Sequence[str] = AXES
 ) -> tuple[dict[str, xr.DataArray], list[str]]:
     """Return the time, latitude and longitude of a variable, and what is to be told of how they were found.
 
@@ -39,6 +40,8 @@ def find_coordinates(
         The temperature.
     path
         Name of the file, for the error.
+    axes
+        Which of them are wanted.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def find_coordinates(
         If there is none or more than one.
     """
     found, notes = {}, []
-    for axis in AXES:
+    for axis in axes:
         candidates, how = _find_candidates(dataset, variable, axis)
         if not candidates:
             raise SealiencyError(

@@ -84,8 +84,12 @@ def _open_zarr(path: str) -> xr.Dataset:
     try:
         import zarr  # noqa: F401
     except ImportError:
-        raise SealiencyError(f"{path}: a Zarr store, which needs a package more: pip install 'sealiency[zarr]'") from None
-    return xr.open_dataset(path, engine="zarr", decode_times=False, mask_and_scale=False, chunks=None, cache=False)
+        raise SealiencyError(
+            f"{path}: a Zarr store, which needs a package more: pip install 'sealiency[zarr]'"
+        ) from None
+    return xr.open_dataset(
+        path, engine="zarr", consolidated=False, decode_times=False, mask_and_scale=False, chunks=None, cache=False
+    )
 
 
 def _explain_failure(path: str, error: Exception) -> str:

@@ -157,7 +157,8 @@ class Packing:
             unsigned=unsigned,
             scale=float(scale[0]) if scale.size else (1.0 if packed else None),
             offset=float(offset[0]) if offset.size else 0.0,
-            stored_missing=tuple(stored),
+            # Both attributes mostly name the same.
+            stored_missing=tuple(dict.fromkeys(stored)),
             stored_range=everything if in_unpacked else limits,
             missing=tuple(unpacked),
             valid_range=limits if in_unpacked else everything,
