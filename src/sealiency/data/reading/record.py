@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -115,13 +116,13 @@ def _choose_months(months: np.ndarray, settings: Data) -> np.ndarray:
 
 
 def _tell_notes(files: list[_File]) -> None:
-    """Log what was found out about the files, each thing once."""
-    holders: dict[str, list[str]] = {}
+    """Log what was found out about the files, each thing once: what stands in brackets differs from file to file."""
+    holders: dict[str, list[tuple[str, str]]] = {}
     for file in files:
         for note in file.notes:
-            holders.setdefault(note, []).append(file.path)
-    for note, paths in holders.items():
-        LOGGER.warning("%s%s: %s", paths[0], f" and {len(paths) - 1} more" * (len(paths) > 1), note)
+            holders.setdefault(re.sub(r"\(.*?\)", "", note), []).append((file.path, note))
+    for (path, note), *more in holders.values():
+        LOGGER.warning("%s%s: %s", path, f" and {len(more)} more" * bool(more), note)
 
 
 def _open_file(path: str, settings: Data) -> _File:
