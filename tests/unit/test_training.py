@@ -141,6 +141,44 @@ def test_damaged_checkpoint_is_named(record, tmp_path):
         train(record, path)
 
 
+class _Payload:
+    """Pickled, it creates a file wherever it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def change_network(content, trace):
+    return content | {"network": content["network"] | {"growth_rate": 5}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content, trace: _Payload(trace),
+        lambda content, trace: content | {"extra": _Payload(trace)},
+        lambda content, trace: torch.zeros(3),
+        lambda content, trace: {"weights": content["weights"]},
+        change_network,
+        lambda content, trace: content | {"network": {"wings": 2}},
+        lambda content, trace: content | {"ocean": "everywhere"},
+    ],
+    ids=["payload", "payload inside", "tensor", "weights alone", "other shapes", "other settings", "other types"],
+)
+def test_emulator_of_another_program_is_refused_and_not_executed(emulator_path, tmp_path, damage):
+    trace, path = tmp_path / "executed", tmp_path / "emulator.pt"
+    torch.save(damage(load_torch(emulator_path), trace), path)
+    with pytest.raises(SealiencyError) as caught:
+        load_emulator(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be read as a file of this project, so it is another's or damaged; delete it and run again to make it anew"
+    )
+    assert not trace.exists()
+
+
 def test_seed_decides_the_weights(record, tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 1})
     hashes = [

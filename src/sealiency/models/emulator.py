@@ -78,18 +78,38 @@ def save_torch(content: dict[str, Any], path: str | Path) -> None:
         torch.save(content, partial)
 
 
-def load_torch(path: str | Path) -> dict[str, Any]:
-    """Read a PyTorch file of tensors and plain values.
+def load_torch(path: str | Path, *keys: str) -> dict[str, Any]:
+    """Read a PyTorch file of tensors and plain values; nothing in it is executed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    keys
+        What it must hold.
 
     Raises
     ------
     SealiencyError
-        If the file is missing or damaged.
+        If the file is missing, damaged or another program's.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise SealiencyError(f"{path}: cannot be read ({error}); delete it and run again to make it anew") from None
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SealiencyError(f"{path}: no such file; run again to make it") from None
+    except Exception:
+        # PyTorch's own words advise to execute what the file holds.
+        raise _foreign(path) from None
+    if not isinstance(content, dict) or not set(keys) <= set(content):
+        raise _foreign(path)
+    return content
+
+
+def _foreign(path: str | Path) -> SealiencyError:
+    return SealiencyError(
+        f"{path}: cannot be read as a file of this project, so it is another's or damaged; delete it and run again to make it "
+        "anew"
+    )
 
 
 def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
@@ -105,13 +125,16 @@ def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
     Raises
     ------
     SealiencyError
-        If the file is damaged.
+        If the file is damaged or no emulator of this project.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    content = load_torch(path)
-    network = DenseNet(Network(**content["network"]), content["history"], tuple(content["ocean"].shape))
-    network.load_state_dict(content["weights"])
+    content = load_torch(path, "network", "history", "ocean", "weights", "lead", "seed", "prepared_sha256")
+    try:
+        network = DenseNet(Network(**content["network"]), content["history"], tuple(content["ocean"].shape))
+        network.load_state_dict(content["weights"])
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        raise _foreign(path) from None
     return Emulator(
         network=network.eval(),
         ocean=content["ocean"],

@@ -107,7 +107,7 @@ def train_emulator(
     with collect_signals() as signals:
         state = _TrainingState(anomaly, ocean, split, history, network, settings, signals)
         if checkpoint.exists():
-            content = load_torch(checkpoint)
+            content = load_torch(checkpoint, "fingerprint")
             if content["fingerprint"] == fingerprint:
                 state.restore(content)
                 LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
