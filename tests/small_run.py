@@ -104,7 +104,8 @@ class Workflow:
 
     @property
     def results(self) -> Path:
-        return self.folder / "results" / self.settings["run"]["name"]
+        run = self.settings["run"]
+        return self.folder / run.get("folder", "results") / run["name"]
 
 
 def merge(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -4,17 +4,22 @@ Snakemake reads this at every start, so it imports nothing heavy.
 """
 
 import glob
+import itertools
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sealiency.config.attribution import Attribution
+from sealiency.config.base import WILDCARD
 from sealiency.config.data import SyntheticWorld
 from sealiency.errors import SealiencyError
 
 
 def find_files(patterns: Sequence[str]) -> list[str]:
     """Return the files that paths or glob patterns name, each once, sorted by name within a pattern.
+
+    A path that exists is taken as it is, whatever characters it holds; ~ and environment variables are expanded in others.
 
     Raises
     ------
@@ -23,13 +28,67 @@ def find_files(patterns: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for pattern in patterns:
-        matches = sorted(glob.glob(str(expand_path(pattern))))
+        matches = _match(Path(pattern)) or _match(expand_path(pattern))
         if not matches:
             raise SealiencyError(
                 f"data.files.paths: {pattern!r} names no file (working directory {Path.cwd()}); correct the path"
             )
         found += [match for match in matches if match not in found]
     return found
+
+
+def _match(pattern: Path) -> list[str]:
+    """Return what a pattern names; the folders that it begins with, and that exist, are no pattern."""
+    begin, rest = Path(), list(pattern.parts)
+    while rest and (begin / rest[0]).exists():
+        begin /= rest.pop(0)
+    if not rest:
+        return [str(begin)]
+    return sorted(str(begin / name) for name in glob.glob(str(Path(*rest)), root_dir=begin))
+
+
+def fill(pattern: str, **values: object) -> list[str]:
+    """Return a pattern's files: every combination of the values of its wildcards, the last of them varying fastest.
+
+    Unlike Snakemake's `expand`, it leaves alone every brace that belongs to none of the named wildcards.
+
+    Parameters
+    ----------
+    pattern
+        Path with wildcards such as `{lead}` or, with a format, `{chunk:04d}`.
+    values
+        Of each wildcard, one value or several.
+    """
+    several = {
+        name: list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        for name, given in values.items()
+    }
+    wildcard = re.compile(rf"\{{({'|'.join(several)})(?::([^{{}}]*))?\}}")
+    combinations = (dict(zip(several, chosen, strict=True)) for chosen in itertools.product(*several.values()))
+    return [
+        wildcard.sub(lambda match, chosen=chosen: format(chosen[match[1]], match[2] or ""), pattern)  # type: ignore[misc]
+        for chosen in combinations
+    ]
+
+
+def describe_unnamed(paths: Sequence[str]) -> dict[str, list[float]]:
+    """Return total size (bytes) and latest change (s) of the inputs whose changes Snakemake cannot follow by name.
+
+    These are paths that it would take for patterns, and folders, of which it sees no change inside. As parameters they
+    rerun what depends on them all the same.
+
+    Parameters
+    ----------
+    paths
+        Paths that exist.
+    """
+    described = {}
+    for path in paths:
+        if WILDCARD.search(path) or Path(path).is_dir():
+            files = [file for file in Path(path).rglob("*") if file.is_file()] if Path(path).is_dir() else [Path(path)]
+            stats = [file.stat() for file in files]
+            described[path] = [float(sum(s.st_size for s in stats)), max((s.st_mtime for s in stats), default=0.0)]
+    return described
 
 
 def expand_path(path: str) -> Path:

@@ -1,10 +1,11 @@
 import logging
+import os
 import warnings
 
 import pytest
 
 from sealiency.errors import SealiencyError
-from sealiency.logs import log_job
+from sealiency.logs import describe_failures, log_job
 from sealiency.progress import track
 
 
@@ -79,3 +80,50 @@ def test_progress_weighs_steps(caplog):
     (line,) = caplog.messages
     assert line.startswith("fetching: 4e-06 of 4e-06, ")
     assert "MB/s" in line
+
+
+def fail(path, error: Exception) -> str:
+    """Write the log of a job that ends with an error, and return its name."""
+    with pytest.raises(SystemExit), log_job(path):
+        raise error
+    return str(path)
+
+
+def test_a_failed_run_ends_with_the_cause_of_each_job_and_its_log(tmp_path):
+    mendable = fail(tmp_path / "a.log", SealiencyError("a.nc: no such file;\nget it again"))
+    fault = fail(tmp_path / "b.log", ZeroDivisionError("oops"))
+    killed = tmp_path / "c.log"
+    killed.write_text("2026-01-01 10:00:00,000 epoch 3 of 9\n")
+    # The first rank was ended by the second, which knows why.
+    (tmp_path / "d.log").write_text("2026-01-01 10:00:00,000 reading\n")
+    fail(tmp_path / "d.rank1.log", SealiencyError("shard.h5: damaged"))
+    fail(tmp_path / "d.rank1.extra.log", SealiencyError("of another job"))
+    failed = [
+        ("preparing", [mendable]),
+        ("training", [fault]),
+        ("evaluating", [str(killed)]),
+        ("reducing", [str(tmp_path / "d.log")]),
+        ("drawing", [str(tmp_path / "none.log")]),
+    ]
+    assert describe_failures(failed, since=0).splitlines() == [
+        "",
+        "The run failed:",
+        "- preparing: a.nc: no such file;",
+        "get it again",
+        f"  log: {mendable}",
+        "- training: unexpected error, ZeroDivisionError: oops (the log has the whole of it)",
+        f"  log: {fault}",
+        "- evaluating: it ended without an error of its own; it may have been killed, for example for its memory or run time. "
+        "Its last words: 2026-01-01 10:00:00,000 epoch 3 of 9",
+        f"  log: {killed}",
+        "- reducing: shard.h5: damaged",
+        f"  log: {tmp_path / 'd.log'}",
+        "- drawing: it ended without an error of its own; it may have been killed, for example for its memory or run time.",
+        f"  log: {tmp_path / 'none.log'}",
+    ]
+
+
+def test_an_error_of_an_earlier_run_is_not_told_again(tmp_path):
+    log = fail(tmp_path / "a.log", SealiencyError("long mended"))
+    os.utime(log, (1000, 1000))
+    assert "long mended" not in describe_failures([("preparing", [log])], since=2000)

@@ -14,7 +14,6 @@ from sealiency.config.data import Region
 from sealiency.data.prepare import prepare_record
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf, sha256
-from sealiency.naming import find_files
 from small_world import BOX, HISTORY, LAT, LON, describe_files, make_sst, open_files, prepare_sst, write_sst
 
 # Across Greenwich, and a grid around the world at 5 degrees.
@@ -478,21 +477,6 @@ def test_zarr_is_read_like_any_other(tmp_path, version):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(SealiencyError, match=r"none.nc: no such file; correct its path or get it again"):
         open_files([str(tmp_path / "none.nc")])
-
-
-# --- finding files ---
-
-
-def test_patterns_name_each_file_once(tmp_path, monkeypatch):
-    for name in ("b.nc", "a.nc", "c.txt"):
-        (tmp_path / name).touch()
-    monkeypatch.setenv("SST_FOLDER", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    assert find_files(["*.nc"]) == ["a.nc", "b.nc"]
-    assert find_files(["b.nc", "*.nc"]) == ["b.nc", "a.nc"]
-    assert find_files(["$SST_FOLDER/a.*"]) == [str(tmp_path / "a.nc")]
-    with pytest.raises(SealiencyError, match=r"data.files.paths: 'd\*.nc' names no file \(working directory"):
-        find_files(["a.nc", "d*.nc"])
 
 
 # --- real files ---

@@ -527,16 +527,18 @@ def listed(identity, tmp_path):
 
 
 def launch(ranks, prepared_path, emulator_path, folder, target) -> subprocess.CompletedProcess[str]:
+    plan = target.with_suffix(".json")
+    plan.write_text(json.dumps(LISTED_PLAN | {"blocks": list(LISTED)}))
     options = {
         "--ranks": ranks,
         "--prepared": prepared_path,
         "--emulator": emulator_path,
         "--shards": folder,
-        "--plan": json.dumps(LISTED_PLAN),
+        "--plan": plan,
         "--target": target,
         "--log": target.with_suffix(".log"),
     }
-    command = [MPIEXEC, "-n", ranks, sys.executable, SCRIPT, *itertools.chain(*options.items()), "--blocks", *LISTED]
+    command = [MPIEXEC, "-n", ranks, sys.executable, SCRIPT, *itertools.chain(*options.items())]
     return subprocess.run(
         list(map(str, command)), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
     )

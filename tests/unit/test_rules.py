@@ -60,3 +60,14 @@ def test_a_rule_runs_in_the_environment_that_it_needs(name):
     environment = find_directive(RULES[name], "conda").strip('"')
     assert environment == f"../../envs/{'gpu' if name in ON_GPU else 'cpu'}.yaml"
     assert (RULE_FILES / environment).is_file()
+
+
+@pytest.mark.parametrize("name", [name for name, body in RULES.items() if "shell:" in body])
+def test_every_value_in_a_shell_line_is_quoted(name):
+    line = RULES[name].partition("shell:")[2]
+    values = re.findall(r"\{([^{}]+)\}", line)
+    assert values
+    # What a site launches MPI with are words; the number of ranks is a number.
+    assert [value for value in values if not value.endswith(":q")] == [
+        value for value in values if value in ("resources.mpi", "resources.tasks")
+    ]

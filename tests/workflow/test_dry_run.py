@@ -1,5 +1,6 @@
 """The attribution's jobs: planned by thousands, printed by a dry run, and not made anew by how they are scheduled."""
 
+import json
 import re
 
 import pytest
@@ -39,6 +40,24 @@ def test_ten_thousand_shards_are_planned(tmp_path):
     assert len(re.findall(r"^Job \d+: attributing lead", said, flags=re.MULTILINE)) == shards
     assert said.count(TITLE) == 1
     assert f"152 pixel blocks x 33 sample chunks x 2 leads x 1 seed = {shards:,}" in said
+
+
+def test_five_thousand_listed_pixels_fit_into_a_command(tmp_path):
+    # 35 x 62 cells, some of them under several names.
+    pixels = [{"name": f"p{n}", "row": n // 62 % 35, "column": n % 62} for n in range(5000)]
+    settings = {**EVERY_PIXEL, "run": {"name": "planned"}, "attribution": {"pixels": pixels, "sample_chunks": 1}}
+    run = Workflow(tmp_path, settings)
+    answer = run.run("--dry-run", "--printshellcmds")
+    assert answer.returncode == 0, answer.stdout[-3000:]
+    assert re.search(r"^attribute_pixels +10000$", answer.stdout, flags=re.MULTILINE)
+    commands = re.findall(r"^.*reduce_shards.py.*$", answer.stdout, flags=re.MULTILINE)
+    assert len(commands) == 2
+    # Linux allows 131,072 bytes for one argument, which the whole command is to the shell.
+    assert max(map(len, commands)) < 5000
+    answer = run.run("results/planned/plan_reduction/plan.json")
+    assert answer.returncode == 0, answer.stdout[-3000:]
+    plan = json.loads((run.results / "plan_reduction" / "plan.json").read_text())
+    assert plan["blocks"] == [pixel["name"] for pixel in pixels]
 
 
 def test_jobs_are_as_many_as_their_duration_asks_for(tmp_path):

@@ -15,7 +15,7 @@ from small_run import Workflow, merge
 pytestmark = pytest.mark.workflow
 
 PLAN = "results/small/plan_run/plan.json"
-HEATMAPS = "results/small/reduce_shards/lead6_seed0/deeplift/attributions.nc"
+HEATMAPS = Path("reduce_shards/lead6_seed0/deeplift/attributions.nc")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,10 @@ def damage_by_removing(folder: Path) -> None:
 
 
 def damage_by_doubling(folder: Path) -> None:
-    shutil.copy(folder / "sst_1955.nc", folder / "sst_copy.nc")
+    with xr.open_dataset(folder / "sst_1955.nc") as dataset:
+        other = dataset.load()
+    other["sst"] += 0.5
+    other.to_netcdf(folder / "sst_copy.nc")
 
 
 def damage_by_truncating(folder: Path) -> None:
@@ -87,7 +90,7 @@ def damage_by_emptying(folder: Path) -> None:
     ("damage", "said"),
     [
         (damage_by_removing, ["sst_1954.nc", "12 month(s) missing after 1954-12", "1956-01"]),
-        (damage_by_doubling, ["sst_copy.nc", "month 1955-01 stands twice", "sst_1955.nc"]),
+        (damage_by_doubling, ["sst_copy.nc", "month 1955-01 stands twice", "sst_1955.nc", "differ by up to 0.5"]),
         (damage_by_truncating, ["sst_1955.nc", "not a readable NetCDF file", "truncated"]),
         (damage_by_emptying, ["no cell with data in every month"]),
     ],
@@ -100,6 +103,12 @@ def test_damaged_input_is_named(workflow, damage, said):
         assert words in answer.stdout
     assert "Traceback" not in answer.stdout
     assert not (workflow.results / "prepare_record" / "prepared.nc").exists()
+    # Last of all, the cause of each failed job in plain words.
+    failed, cause, log = answer.stdout.rstrip().splitlines()[-3:]
+    assert failed == "The run failed:"
+    assert cause.startswith("- preparing anomalies: ")
+    assert all(words in cause for words in said)
+    assert log == "  log: results/small/logs/prepare_record.log"
 
 
 def test_a_shard_of_another_model_is_refused_and_nothing_is_lost(finished, tmp_path):
@@ -108,7 +117,7 @@ def test_a_shard_of_another_model_is_refused_and_nothing_is_lost(finished, tmp_p
     shards = copy.results / "attribute_pixels"
     other = shards / "lead1_seed0" / "deeplift" / "pixels-north_samples-0001.h5"
     shutil.copyfile(other, shards / "lead6_seed0" / "deeplift" / other.name)
-    answer = copy.run(HEATMAPS)
+    answer = copy.run(str((copy.results / HEATMAPS).relative_to(copy.folder)))
     assert answer.returncode != 0
     assert f"lead6_seed0/deeplift/{other.name}: a shard of another model" in answer.stdout
     assert "Traceback" not in answer.stdout
@@ -126,6 +135,7 @@ def wait_for(condition, process):
 def test_a_run_killed_at_every_stage_ends_with_the_same_heatmaps(finished, workflow):
     # Long enough that a kill falls inside: the results must equal those of a run that was never disturbed.
     results, stage = workflow.results, "lead6_seed0"
+    target = str((results / HEATMAPS).relative_to(workflow.folder))
     moments = {
         "training": lambda: (results / "train_emulator" / stage / "checkpoint.pt").exists(),
         "attribution": lambda: any((results / "attribute_pixels" / stage / "deeplift").glob(".*.part.h5")),
@@ -133,15 +143,15 @@ def test_a_run_killed_at_every_stage_ends_with_the_same_heatmaps(finished, workf
     }
     for name, reached in moments.items():
         with open(workflow.folder.parent / f"{name}.txt", "w") as said:
-            process = workflow.start(HEATMAPS, stdout=said)
+            process = workflow.start(target, stdout=said)
             wait_for(reached, process)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        assert not (workflow.folder / HEATMAPS).exists()
+        assert not (results / HEATMAPS).exists()
     assert (results / "train_emulator" / stage / "emulator.pt").exists()
-    answer = workflow.run(HEATMAPS)
+    answer = workflow.run(target)
     assert answer.returncode == 0, answer.stdout
-    killed, undisturbed = (xr.open_dataset(run.folder / HEATMAPS) for run in (workflow, finished))
+    killed, undisturbed = (xr.open_dataset(run.results / HEATMAPS) for run in (workflow, finished))
     for name in ("positive_mean", "negative_mean", "monthly_all"):
         np.testing.assert_array_equal(killed[name], undisturbed[name])
     assert killed.attrs["model_sha256"] == undisturbed.attrs["model_sha256"]

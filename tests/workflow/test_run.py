@@ -28,8 +28,8 @@ def test_every_run_ends_with_a_report_and_a_summary(finished):
     assert summary["versions"]["torch"]
     said = (finished.folder / "said.txt").read_text()
     assert "damped_persistence" in said
-    assert "results/small/report.html" in said
-    assert "results/small/summary.json" in said
+    assert f"{finished.settings['run']['folder']}/small/report.html" in said
+    assert f"{finished.settings['run']['folder']}/small/summary.json" in said
 
 
 def test_the_summary_counts_every_job_that_ran(finished):

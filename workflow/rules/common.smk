@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from sealiency.config.attribution import SCHEDULING, select_block
 from sealiency.config.emulator import resolve_training
 from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
+from sealiency.logs import describe_failures
+from sealiency.naming import fill
 from sealiency.provenance import hash_code
 from sealiency.recovery import Presence
 from sealiency.report.captions import render_caption
 
+BEGUN = time.time()
 # Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
 gc.disable()
 
@@ -30,6 +34,9 @@ onstart:
 
 
 onerror:
+    if workflow.is_main_process:
+        # At exit, so that it stands below everything that Snakemake says.
+        atexit.register(print, describe_failures(list_failed_jobs(), BEGUN), file=sys.stderr)
     # The logs of jobs that met a full disk may be on it too, and then say nothing.
     refuse_full_disk()
 
@@ -46,6 +53,14 @@ def checked(function, *arguments):
         return function(*arguments)
     except SealiencyError as error:
         raise WorkflowError(str(error)) from None
+
+
+def list_failed_jobs():
+    """Return what each failed job did, in words, and its log files."""
+    # Snakemake tells its hooks of no job, but its scheduler knows.
+    failed = getattr(getattr(workflow, "scheduler", None), "failed", ())
+    jobs = [job for jobs in failed for job in (jobs.jobs if jobs.is_group() else [jobs])]
+    return sorted((str(job.message or job.rule.name), [str(log) for log in job.log]) for job in jobs)
 
 
 def refuse_full_disk():
@@ -184,15 +199,15 @@ def caption(rule_name):
 
 def by_lead(pattern):
     """Return the files of all leads, for the seed that figures show."""
-    return expand(pattern, control="", lead=CONFIG.leads, seed=SEED)
+    return fill(pattern, control="", lead=CONFIG.leads, seed=SEED)
 
 
 def by_seed(pattern):
     """Return the files of all leads and seeds."""
-    return expand(pattern, control="", lead=CONFIG.leads, seed=CONFIG.training.seeds)
+    return fill(pattern, control="", lead=CONFIG.leads, seed=CONFIG.training.seeds)
 
 
 def by_control(pattern, controls=CONTROLS):
     """Return the files of all leads and seeds of some kinds of emulator."""
-    made = [expand(pattern, control=name, lead=CONFIG.leads, seed=CONTROLS[name]) for name in controls]
+    made = [fill(pattern, control=name, lead=CONFIG.leads, seed=CONTROLS[name]) for name in controls]
     return [file for files in made for file in files]

@@ -59,4 +59,4 @@ rule fetch_dataset:
         "every file of {ESGF.facets.dataset} that the run needs is there and verified"
     # Snakemake keeps temporary files that a target asks for; without them the next run verifies anew.
     shell:
-        "rm -f {input} 2> {log}"
+        "rm -f {input:q} 2> {log:q}"

@@ -8,7 +8,7 @@ LISTED = select_listed(CONFIG.attribution, CONFIG.instance.compared)
 # Basins that are left out are no land to the world; its best predictor then lies partly outside the record.
 FIT_RECORDS = ["prepared"] + ["unfiltered"] * ("unfiltered_" in CONTROLS)
 FIT_RECORDS = [] if CONFIG.data.basins else FIT_RECORDS
-FIDELITIES = expand(FIDELITY, lead=CONFIG.leads, record=FIT_RECORDS)
+FIDELITIES = fill(FIDELITY, lead=CONFIG.leads, record=FIT_RECORDS)
 
 
 # Emulators by the names that the comparison gives them; random weights on the unfiltered record have no file, they are
@@ -24,7 +24,7 @@ rule measure_fidelity:
         emulators=lambda w: [
             file
             for control in KINDS[w.record].values()
-            for file in expand(EMULATOR, control=control, lead=w.lead, seed=CONTROLS[control])
+            for file in fill(EMULATOR, control=control, lead=w.lead, seed=CONTROLS[control])
         ],
         prepared=f"{RUN}/prepare_record/{{record}}.nc",
         propagator=rules.simulate_world.output.propagator,

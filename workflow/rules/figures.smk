@@ -225,7 +225,7 @@ FIGURES = {
         "Skill by place": by_lead(rules.plot_skill_maps.output.png),
     },
     "Training set": {
-        "Mean heatmaps (Fig. 4)": expand(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),
+        "Mean heatmaps (Fig. 4)": fill(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),
         "Every pixel": by_lead(rules.plot_attribution_maps.output.png) if CONFIG.attribution.pixels == "all" else [],
     },
     "Single forecast": {

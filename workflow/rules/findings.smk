@@ -12,7 +12,7 @@ COMPARED = COMPARED if {"deeplift", "integrated_gradients"} <= set(CONFIG.instan
 rule write_findings:
     input:
         surveys=by_control(SURVEY),
-        linear=expand(LINEAR, lead=CONFIG.leads),
+        linear=fill(LINEAR, lead=CONFIG.leads),
         skill=by_control(SKILL, EVALUATED),
         agreements=by_control(AGREEMENT, COMPARED),
         signs=by_seed(SIGNS),

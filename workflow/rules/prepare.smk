@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from sealiency.naming import find_files
+from sealiency.naming import describe_unnamed, find_files
 
 if CONFIG.data.source == "esgf":
     RECORD_FILES, CHECKSUMS, SOURCE_DATASET = fetched_files, pinned_checksums, pinned_version
@@ -11,11 +11,17 @@ elif CONFIG.data.source == "files":
 else:
     RECORD_FILES, CHECKSUMS, SOURCE_DATASET = WORLD_FILES, {}, None
 
+BASINS = [CONFIG.data.basins.path] if CONFIG.data.basins else []
+# Only the user's own files have names that Snakemake may not take.
+UNNAMED = {} if callable(RECORD_FILES) else checked(describe_unnamed, [*RECORD_FILES, *BASINS])
+if not callable(RECORD_FILES):
+    RECORD_FILES = [file for file in RECORD_FILES if file not in UNNAMED]
+
 
 rule prepare_record:
     input:
         files=RECORD_FILES,
-        basins=[CONFIG.data.basins.path] if CONFIG.data.basins else [],
+        basins=[file for file in BASINS if file not in UNNAMED],
     output:
         PREPARED,
     log:
@@ -31,6 +37,7 @@ rule prepare_record:
         dask_scheduler=CONFIG.run.dask_scheduler or "",
     params:
         data=CONFIG.data.describe_preparation(),
+        unnamed=UNNAMED,
         checksums=CHECKSUMS,
         source_dataset=SOURCE_DATASET,
         samples=settings(CONFIG.samples, "history", "training"),
@@ -50,6 +57,7 @@ use rule prepare_record as prepare_unfiltered with:
         f"{RUN}/benchmarks/prepare_unfiltered.tsv"
     params:
         data=CONFIG.data.without_filter().describe_preparation(),
+        unnamed=UNNAMED,
         checksums=CHECKSUMS,
         source_dataset=SOURCE_DATASET,
         samples=settings(CONFIG.samples, "history", "training"),

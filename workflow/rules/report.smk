@@ -1,11 +1,8 @@
 """The end of every run: one summary for machines and people, and one report."""
 
-import time
-
 from sealiency.provenance import hash_settings
 from sealiency.report import TEMPLATE
 
-STARTED = time.time()
 FIGURE_FILES = [file for kinds in FIGURES.values() for files in kinds.values() for file in files]
 SKILL_TABLE = f"{RUN}/write_summary/skill.csv"
 USAGE_TABLE = f"{RUN}/write_summary/usage.csv"
@@ -15,13 +12,13 @@ USAGE_TABLE = f"{RUN}/write_summary/usage.csv"
 BENCHMARKS = {
     "simulate_world": [f"{RUN}/benchmarks/simulate_world.tsv"] if CONFIG.data.source == "synthetic" else [],
     "prepare_unfiltered": [f"{RUN}/benchmarks/prepare_unfiltered.tsv"] if CONFIG.data.filter != "none" else [],
-    "plot_group": expand(
+    "plot_group": fill(
         f"{RUN}/benchmarks/plot_group/lead{{lead}}_{{pixel}}.tsv", lead=CONFIG.leads, pixel=GROUP_PIXELS
     ),
     "plot_attribution_maps": (
         by_lead(f"{RUN}/benchmarks/plot_attribution_maps/{MODEL}.tsv") if CONFIG.attribution.pixels == "all" else []
     ),
-    "attribute_pixels": expand(
+    "attribute_pixels": fill(
         f"{RUN}/benchmarks/attribute_pixels/{MODEL}/pixels-{{block}}_samples-{{chunk:04d}}.tsv",
         control="",
         lead=CONFIG.leads,
@@ -30,14 +27,14 @@ BENCHMARKS = {
         chunk=CHUNKS,
     ),
     "measure_fidelity": (
-        expand(f"{RUN}/benchmarks/measure_fidelity/lead{{lead}}_{{record}}.tsv", lead=CONFIG.leads, record=FIT_RECORDS)
+        fill(f"{RUN}/benchmarks/measure_fidelity/lead{{lead}}_{{record}}.tsv", lead=CONFIG.leads, record=FIT_RECORDS)
         if CONFIG.data.source == "synthetic"
         else []
     ),
-    "fit_linear": expand(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),
+    "fit_linear": fill(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),
     **{
         name: [f"{RUN}/benchmarks/{name}.tsv"]
-        for name in ("prepare_record", "plan_run", "plot_skill", "plot_sign_check", "write_findings")
+        for name in ("prepare_record", "plan_run", "plan_reduction", "plot_skill", "plot_sign_check", "write_findings")
     },
     **{
         name: by_seed(f"{RUN}/benchmarks/{name}/{MODEL}.tsv")
@@ -133,5 +130,5 @@ onsuccess:
     from sealiency.analysis.summary import format_summary
 
     # A run of some other target says nothing of a summary that an earlier run made.
-    if Path(REPORT).exists() and Path(REPORT).stat().st_mtime > STARTED:
+    if Path(REPORT).exists() and Path(REPORT).stat().st_mtime > BEGUN:
         print(format_summary(SUMMARY, REPORT))

@@ -9,9 +9,11 @@ from sealiency.logs import log_job
 
 def main(job):
     """Write the prepared record."""
+    settings = Data(**job.params.data)
+    basins = settings.basins.path if settings.basins else None
     prepare_record(
-        paths=list(job.input.files),
-        settings=Data(**job.params.data),
+        paths=[*job.input.files, *(path for path in job.params.unnamed if path != basins)],
+        settings=settings,
         history=job.params.samples["history"],
         training=job.params.samples["training"],
         target=Path(job.output[0]),

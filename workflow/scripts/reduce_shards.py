@@ -17,15 +17,16 @@ def main():
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--emulator", type=Path, required=True)
     parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--blocks", nargs="+", required=True)
-    parser.add_argument("--plan", type=json.loads, required=True)
+    parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--target", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
     a = parser.parse_args()
     world = MPI.COMM_WORLD
     try:
         with log_job(a.log if world.rank == 0 else a.log.with_suffix(f".rank{world.rank}.log")):
-            reduce_attributions(a.prepared, a.emulator, a.shards, a.blocks, a.plan, a.target, a.ranks, world)
+            plan = json.loads(a.plan.read_text(encoding="utf-8"))
+            blocks = plan.pop("blocks")
+            reduce_attributions(a.prepared, a.emulator, a.shards, blocks, plan, a.target, a.ranks, world)
     except SystemExit:
         # The others would wait for this rank for ever.
         world.Abort(1)

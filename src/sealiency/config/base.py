@@ -1,6 +1,11 @@
 """What every section of the configuration shares."""
 
+import re
+
 from pydantic import BaseModel, ConfigDict
+
+# What Snakemake takes for a wildcard, wherever in a path it stands; it knows no way to write it literally.
+WILDCARD = re.compile(r"\{\s*[.\w]+\s*(,[^{}]*)?\}")
 
 
 class Section(BaseModel):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from sealiency.config.attribution import Ablation, Attribution, Instance, SignCheck
-from sealiency.config.base import Section
+from sealiency.config.base import WILDCARD, Section
 from sealiency.config.consistency import find_conflicts
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Lead, Network, Training
@@ -32,6 +32,13 @@ class Run(Section):
     dask_scheduler: str | None = None
     """Address of a Dask scheduler that is already there, such as tcp://host:8786, on which records are prepared; null
     starts one for the job."""
+
+    @field_validator("folder")
+    @classmethod
+    def _check_folder(cls, folder: str) -> str:
+        if found := WILDCARD.search(folder):
+            raise ValueError(f"Snakemake takes {found[0]} for a wildcard; take the braces out of the name")
+        return folder
 
 
 class Configuration(Section):
