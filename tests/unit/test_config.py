@@ -23,7 +23,9 @@ def line_with(message: str, key: str) -> str:
 
 
 def test_no_settings_give_the_defaults():
-    assert parse_configuration({}, "my.yaml") == Configuration()
+    # But for the places, which in the paper's region are the paper's.
+    other = {"data": {"region": {"south": -20, "north": 20, "west": 0, "east": 40}}}
+    assert parse_configuration(other, "my.yaml") == Configuration(**other)
     assert Configuration().leads == [1, 6, 9]
     assert Configuration().samples.history == 36
 
@@ -211,7 +213,7 @@ def test_region_in_either_notation_holds_the_same_pixels():
     ids=str,
 )
 def test_pixel_needs_one_whole_place(pixel):
-    assert "pixel p needs either row and column, or lat and lon" in refuse({"attribution": {"pixels": [pixel]}})
+    assert "pixel p needs row and column, or lat and lon" in refuse({"attribution": {"pixels": [pixel]}})
 
 
 def test_pixels_of_one_name_are_refused():
@@ -251,7 +253,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_empty_file_gives_the_defaults(tmp_path):
     (tmp_path / "my.yaml").write_text("# nothing\n")
-    assert read_configuration(tmp_path / "my.yaml") == Configuration()
+    assert read_configuration(tmp_path / "my.yaml") == parse_configuration({}, "my.yaml")
 
 
 # --- what a job depends on ---
@@ -329,3 +331,38 @@ def test_training_of_a_lead_does_not_depend_on_other_leads_or_seeds():
 def test_one_value_serves_every_lead():
     resolved = [resolve_training(Training(epochs=7, dropout=0.3, learning_rate=1e-2), lead, 0) for lead in (1, 6, 9)]
     assert {(lead.epochs, lead.dropout, lead.learning_rate) for lead in resolved} == {(7, 0.3, 1e-2)}
+
+
+# --- places that follow the region ---
+
+PACIFIC = {"south": -15, "north": 15, "west": 150, "east": 280}
+
+
+def test_another_region_needs_no_further_setting():
+    found = parse_configuration({"data": {"region": PACIFIC}}, "x.yaml")
+    assert found.attribution.pixels == [Pixel(name="group", place="open_sea")]
+    assert found.instance.compared == Pixel(name="coast", place="coast")
+    assert found.ablation.region is None
+
+
+def test_the_papers_region_has_the_papers_places_unless_others_are_given():
+    found = parse_configuration({}, "x.yaml")
+    assert found.attribution.pixels == [Pixel(name="group", lat=55.5, lon=-43.5)]
+    assert found.instance.compared == Pixel(name="coast", lat=59.5, lon=-42.5)
+    assert found.ablation.region.model_dump() == {"south": 45, "north": 52, "west": -45, "east": -35}
+    chosen = {"attribution": {"pixels": [{"name": "here", "place": "open_sea"}]}, "ablation": {"region": None}}
+    given = parse_configuration(chosen, "x.yaml")
+    assert given.attribution.pixels == [Pixel(name="here", place="open_sea")]
+    assert given.ablation.region is None
+    assert given.instance.compared.lat == 59.5
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"row": 1}, {"lat": 1, "column": 2}, {"row": 1, "column": 1, "place": "coast"}, {"lat": 1, "place": "coast"}],
+)
+def test_a_pixel_lies_in_one_place(place):
+    with pytest.raises(
+        SealiencyError, match="pixel p needs row and column, or lat and lon, or place: open_sea or coast"
+    ):
+        parse_configuration({"attribution": {"pixels": [{"name": "p", **place}]}}, "x.yaml")

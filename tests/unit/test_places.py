@@ -1,13 +1,22 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 from sealiency.config.attribution import Attribution, Instance, Pixel
-from sealiency.data.places import choose_places, list_block_pixels, locate_pixel
+from sealiency.data.places import (
+    choose_places,
+    find_coast,
+    find_open_box,
+    find_open_sea,
+    list_block_pixels,
+    locate_pixel,
+)
 from sealiency.errors import SealiencyError
 from sealiency.naming import name_blocks
 
 LAT, LON = np.arange(40.5, 60), np.arange(-49.5, -24)
 COAST = Pixel(name="coast", row=10, column=8)
+OPEN = np.ones((LAT.size, LON.size), bool)
 
 
 def make_ocean() -> np.ndarray:
@@ -37,7 +46,7 @@ def choose(target=None, ocean=None, **settings):
     ],
 )
 def test_pixel_is_the_nearest_cell(pixel, cell):
-    assert locate_pixel(Pixel(name="p", **pixel), LAT, LON, "key") == cell
+    assert locate_pixel(Pixel(name="p", **pixel), OPEN, LAT, LON, "key") == cell
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def test_pixel_is_the_nearest_cell(pixel, cell):
 )
 def test_pixel_outside_the_region_is_refused(pixel, message):
     with pytest.raises(SealiencyError, match=f"instance.warm: pixel p at {message}"):
-        locate_pixel(Pixel(name="p", **pixel), LAT, LON, "instance.warm")
+        locate_pixel(Pixel(name="p", **pixel), OPEN, LAT, LON, "instance.warm")
 
 
 def test_listed_pixel_is_a_block():
@@ -173,3 +182,69 @@ def test_region_without_open_sea_needs_named_pixels():
     compared = Pixel(name="p", row=0, column=3)
     with pytest.raises(SealiencyError, match=r"instance.warm, instance.cold: no ocean cell"):
         choose_places(Instance(compared=compared), np.zeros(ocean.shape), ocean, LAT, LON)
+
+
+# --- places by a rule ---
+
+
+def draw(*rows: str) -> np.ndarray:
+    """Return an ocean mask from rows of `~` for sea and `#` for land, the first row in the south."""
+    return np.array([[cell == "~" for cell in row] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("ocean", "sea", "coast"),
+    [
+        # In the middle of its sea, as far from land as from the edges.
+        (draw("~~~~~~~##", "~~~~~~~##", "~~~~~~~##", "~~~~~~~##", "~~~~~~~##"), (2, 3), (2, 6)),
+        # Without land, a neighbour; of equals the first.
+        (draw("~~~", "~~~", "~~~"), (1, 1), (1, 0)),
+        (draw("~~~~", "~~~~"), (0, 1), (0, 0)),
+        # Hardly any sea.
+        (draw("###", "#~#", "###"), (1, 1), (1, 1)),
+        (draw("~"), (0, 0), (0, 0)),
+        (draw("####", "~~##", "####"), (1, 0), (1, 1)),
+        # Two seas: the wide one.
+        (draw("~#~~~~~", "##~~~~~", "~#~~~~~", "~#~~~~~", "~#~~~~~"), (2, 4), (2, 2)),
+    ],
+    ids=["sea", "no land", "no land, even", "one cell", "nothing else", "strait", "two seas"],
+)
+def test_open_sea_and_coast_of_any_mask(ocean, sea, coast):
+    lat, lon = np.arange(ocean.shape[0]) - 2.0, np.arange(float(ocean.shape[1]))
+    assert find_open_sea(ocean) == sea
+    assert find_coast(ocean, lat, lon) == coast
+    for place, cell in (("open_sea", sea), ("coast", coast)):
+        assert locate_pixel(Pixel(name="p", place=place), ocean, lat, lon, "key") == cell
+    box = find_open_box(ocean)
+    assert box[sea]
+    assert (box & ocean).sum() >= 1
+
+
+def test_coast_lies_inside_the_edge_where_it_can():
+    ocean = np.ones((40, 60), bool)
+    # An island by the edge, nearer than one inside.
+    ocean[0, 30] = False
+    assert find_coast(ocean, np.arange(40.0), np.arange(60.0)) == (1, 30)
+    ocean[20, 50] = False
+    row, column = find_coast(ocean, np.arange(40.0), np.arange(60.0))
+    assert (row, column) == (20, 49)
+
+
+def test_open_box_has_the_papers_share_of_the_region():
+    ocean = np.ones((70, 125), bool)
+    box = find_open_box(ocean)
+    assert (box.any(1).sum(), box.any(0).sum()) == (7, 11)
+    assert find_open_sea(ocean) == (34, 62)
+    np.testing.assert_array_equal(np.argwhere(box).mean(0), (34, 62))
+
+
+def test_places_of_the_whole_globe(shared_data):
+    dataset = xr.open_dataset(shared_data / "cobesst2" / "cobesst2_sst_1950.nc").sortby("lat")
+    ocean = dataset["sst"].notnull().all("time").values
+    lat, lon = dataset["lat"].values, dataset["lon"].values
+    row, column = find_open_sea(ocean)
+    assert ocean[row - 9 : row + 10, column].all()
+    assert ocean[row, column - 9 : column + 10].all()
+    row, column = find_coast(ocean, lat, lon)
+    assert ocean[row, column]
+    assert not ocean[row - 1 : row + 2, column - 1 : column + 2].all()

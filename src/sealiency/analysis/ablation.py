@@ -8,7 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from sealiency.config.attribution import Ablation
-from sealiency.data.places import EARTH_RADIUS, measure_distance_from
+from sealiency.data.places import EARTH_RADIUS, find_open_box, measure_distance_from
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.reading.grid import crop_region
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
@@ -20,13 +20,15 @@ SAMPLES_AT_ONCE = 32
 
 
 def find_box(settings: Ablation, record: PreparedRecord) -> np.ndarray:
-    """Return the ablated box as bool of shape (lat, lon).
+    """Return the ablated box as bool of shape (lat, lon); without one in the settings, that about the open-sea pixel.
 
     Raises
     ------
     SealiencyError
         If the box lies outside the region or holds no ocean.
     """
+    if settings.region is None:
+        return find_open_box(record.ocean.numpy())
     cells = xr.DataArray(
         np.arange(record.ocean.numel()).reshape(record.ocean.shape),
         dims=("lat", "lon"),

@@ -1,5 +1,6 @@
 """What a run will explain, checked against the prepared record before any long work begins."""
 
+import logging
 from typing import Any
 
 from sealiency.analysis.ablation import find_box
@@ -12,6 +13,8 @@ from sealiency.data.places import choose_places, list_pixels, list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
 from sealiency.errors import SealiencyError
+
+LOGGER = logging.getLogger(__name__)
 
 
 def plan_run(
@@ -56,7 +59,7 @@ def plan_run(
             if len(period)
         }
     ocean = record.ocean.numpy()
-    find_box(ablation, record)
+    box = find_box(ablation, record)
     if attribution.pixels == "all" and int(attribution.pixel_blocks) > ocean.sum():
         raise SealiencyError(
             f"attribution.pixel_blocks = {attribution.pixel_blocks} exceeds the {ocean.sum()} ocean cells; lower it"
@@ -65,11 +68,32 @@ def plan_run(
     found = Grid(rows, columns, int(ocean.sum()))
     check_record_grid(planned, attribution, samples.history, samples.training, found)
     # The rules' own choice depends on the sample; what the user named must fit any.
-    choose_places(instance, record.anomaly[0].numpy(), ocean, record.lat, record.lon)
+    places = choose_places(instance, record.anomaly[0].numpy(), ocean, record.lat, record.lon)
     pixels = [
         {"name": name, "row": row, "column": column, "lat": float(record.lat[row]), "lon": float(record.lon[column])}
         for name, row, column in list_pixels(attribution, ocean, record.lat, record.lon)
     ]
+    row, column = places["compared"]
+    compared = {
+        "name": instance.compared.name,
+        "row": row,
+        "column": column,
+        "lat": float(record.lat[row]),
+        "lon": float(record.lon[column]),
+    }
+    for pixel in (*pixels, compared) if attribution.pixels != "all" else (compared,):
+        LOGGER.info("pixel %(name)s: row %(row)d, column %(column)d, at %(lat)g N, %(lon)g E", pixel)
+    ablated = {
+        "south": float(record.lat[box.any(1)].min()),
+        "north": float(record.lat[box.any(1)].max()),
+        "west": float(record.lon[box.any(0)].min()),
+        "east": float(record.lon[box.any(0)].max()),
+        "ocean_cells": int((box & ocean).sum()),
+    }
+    LOGGER.info(
+        "ablated box: cells from %(south)g to %(north)g N and %(west)g to %(east)g E, %(ocean_cells)d of them ocean",
+        ablated,
+    )
     surveyed = list_survey_pixels(findings.stride, record.varying)
     return {
         "grid": list(ocean.shape),
@@ -77,5 +101,7 @@ def plan_run(
         "periods": periods,
         "explained_samples": len(choose_samples(record.training_samples, attribution.samples)),
         "pixels": pixels,
+        "compared": compared,
+        "ablated": ablated,
         "surveyed_pixels": len(surveyed),
     }

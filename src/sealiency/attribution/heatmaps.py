@@ -39,6 +39,11 @@ def read_heatmaps(path: str | Path, pixel: str, compared: Pixel) -> xr.Dataset:
         elif pixel != "compared":
             raise SealiencyError(f"{path}: holds no pixel {pixel}; run the attribution again")
         else:
-            row, column = locate_pixel(compared, dataset["lat"].values, dataset["lon"].values, "instance.compared")
-            at = int(np.hypot(dataset["pixel_row"].values - row, dataset["pixel_column"].values - column).argmin())
+            rows, columns = dataset["pixel_row"].values, dataset["pixel_column"].values
+            lat, lon = dataset["lat"].values, dataset["lon"].values
+            # All ocean pixels are there, so they are the ocean.
+            ocean = np.zeros((len(lat), len(lon)), bool)
+            ocean[rows, columns] = True
+            row, column = locate_pixel(compared, ocean, lat, lon, "instance.compared")
+            at = int(np.hypot(rows - row, columns - column).argmin())
         return dataset.isel(pixel=[at]).load()

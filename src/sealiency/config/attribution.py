@@ -75,7 +75,7 @@ def name_baseline(method: str, samples: int) -> str:
 
 
 class Pixel(Section):
-    """One output pixel, by row and column of the region's grid (row 0 in the south, column 0 in the west) or by place."""
+    """One output pixel: by row and column of the region's grid (0 in the south-west), by latitude and longitude, or by a rule."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")
     """Name in files and figures: letters and digits."""
@@ -87,13 +87,27 @@ class Pixel(Section):
     """Latitude, degrees north; the nearest cell centre is taken."""
     lon: float | None = Field(default=None, ge=-360, le=360)
     """Longitude, degrees east; the nearest cell centre is taken."""
+    place: Literal["open_sea", "coast"] | None = None
+    """A rule in place of numbers: open_sea takes the ocean cell nearest to the middle of the region's sea among those far
+    from land and from the region's edges; coast takes the ocean cell beside land that lies nearest to that one."""
 
     @model_validator(mode="after")
     def _check_place(self) -> Self:
-        index, place = (self.row, self.column), (self.lat, self.lon)
-        if not ((None not in index and place == (None, None)) or (None not in place and index == (None, None))):
-            raise ValueError(f"pixel {self.name} needs either row and column, or lat and lon")
+        given = [{name for name in names if getattr(self, name) is not None} for names in PLACED_BY]
+        if sum(map(bool, given)) != 1 or not any(
+            found == set(names) for found, names in zip(given, PLACED_BY, strict=True)
+        ):
+            raise ValueError(f"pixel {self.name} needs row and column, or lat and lon, or place: open_sea or coast")
         return self
+
+
+# What can say where a pixel lies.
+PLACED_BY = (("row", "column"), ("lat", "lon"), ("place",))
+# The paper's own places in its region, for the settings that are left out.
+PAPER_REGION = Region()
+PAPER_GROUP = Pixel(name="group", lat=55.5, lon=-43.5)
+PAPER_COAST = Pixel(name="coast", lat=59.5, lon=-42.5)
+PAPER_BOX = Region(south=45, north=52, west=-45, east=-35)
 
 
 class Attribution(Section):
@@ -102,9 +116,10 @@ class Attribution(Section):
     method: Method = "deeplift"
     """Attribution method of the mean heatmaps: one with completeness, so deeplift, deeplift_shap or integrated_gradients."""
     pixels: Literal["all"] | Annotated[list[Pixel], Field(min_length=1)] = [
-        Pixel(name="group", lat=55.5, lon=-43.5),
+        Pixel(name="group", place="open_sea"),
     ]
-    """Output pixels: a list, or `all` for every ocean pixel."""
+    """Output pixels: a list, or `all` for every ocean pixel. Left out in the paper's region, it is the paper's pixel at
+    55.5 N, 43.5 W."""
     heatmaps: Literal["listed"] | bool = "listed"
     """Keep mean heatmaps beside the monthly and radial sums: for listed pixels only, or true or false; for every ocean
     pixel of the paper's region they are 14 GB a lead before compression."""
@@ -218,8 +233,9 @@ class Instance(Section):
         default=["integrated_gradients", "guided_backprop", "deeplift", "deeplift_shap"], min_length=1
     )
     """Methods compared on the first pixel."""
-    compared: Pixel = Pixel(name="coast", lat=59.5, lon=-42.5)
-    """Pixel on which the methods are compared; the paper's lies off the coast of Greenland."""
+    compared: Pixel = Pixel(name="coast", place="coast")
+    """Pixel on which the methods are compared. Left out in the paper's region, it is the paper's pixel off the coast of
+    Greenland, at 59.5 N, 42.5 W."""
     land: Pixel | None = None
     """Pixel A, on land by the coast; null takes the coastal land cell nearest to the compared pixel."""
     warm: Pixel | None = None
@@ -245,8 +261,9 @@ class SignCheck(Section):
 class Ablation(Section):
     """The ablation experiment: what a box of the input holds is replaced in some months."""
 
-    region: Region = Region(south=45, north=52, west=-45, east=-35)
-    """The box that is ablated."""
+    region: Region | None = None
+    """The box that is ablated; null takes a box of a tenth of the region's rows and 2 in 25 of its columns about the
+    open_sea pixel, and in the paper's region the paper's box of 45..52 N, 45..35 W."""
     months: Literal["all"] | Annotated[list[Annotated[int, Field(le=-1)]], Field(min_length=1)] = "all"
     """Input months ablated, as negative lags (-36 is the earliest, -1 the latest), or all."""
     replacement: Literal["zero", "climatology", "noise"] = "zero"

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from sealiency.config.attribution import Ablation, Attribution, Instance, SignCheck
+from sealiency.config.attribution import (
+    PAPER_BOX,
+    PAPER_COAST,
+    PAPER_GROUP,
+    PAPER_REGION,
+    Ablation,
+    Attribution,
+    Instance,
+    SignCheck,
+)
 from sealiency.config.base import WILDCARD, Section
 from sealiency.config.consistency import find_conflicts
 from sealiency.config.data import Data, Samples
@@ -97,7 +106,7 @@ def parse_configuration(settings: dict[str, Any], origin: str) -> Configuration:
         If any setting is unknown or impossible; the message lists every problem, one a line.
     """
     try:
-        return Configuration.model_validate(settings)
+        return _take_paper_places(Configuration.model_validate(settings))
     except ValidationError as error:
         details = error.errors()
     problems = describe_problems(details, Configuration, "docs/configuration.md lists every key")
@@ -105,6 +114,23 @@ def parse_configuration(settings: dict[str, Any], origin: str) -> Configuration:
         # Within sections something is wrong; what the sound sections say of each other is found all the same.
         problems += [f"- {conflict}" for conflict in find_conflicts(_read_sound_sections(settings, details))]
     raise SealiencyError("\n".join([f"{origin}: {len(problems)} problem(s)", *problems]))
+
+
+def _take_paper_places(configuration: Configuration) -> Configuration:
+    """Return the configuration with the paper's own places where its region is the paper's and they are left out."""
+    if configuration.data.region != PAPER_REGION:
+        return configuration
+    places = {
+        "attribution": ("pixels", [PAPER_GROUP]),
+        "instance": ("compared", PAPER_COAST),
+        "ablation": ("region", PAPER_BOX),
+    }
+    update = {}
+    for name, (key, place) in places.items():
+        section = getattr(configuration, name)
+        if key not in section.model_fields_set:
+            update[name] = section.model_copy(update={key: place})
+    return configuration.model_copy(update=update)
 
 
 def _read_sound_sections(settings: dict[str, Any], details: Sequence[Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import scipy.ndimage
 
 from sealiency.config.attribution import Attribution, Instance, Pixel
 from sealiency.errors import SealiencyError
@@ -15,15 +16,95 @@ EARTH_RADIUS = 6371.0
 EDGE_CELLS = 5
 # Rows, and columns, of the region that one cell of the network's coarsest grid stands for.
 COARSENING = 4
+# Cells from land and from the region's edges beyond which a pixel lies in the open sea.
+CLEARANCE = 10
+# The share of the region's rows and columns that an ablated box spans: the paper's 7 of 70 and 10 of 125.
+BOX_SHARE = (0.1, 0.08)
 
 
-def locate_pixel(pixel: Pixel, lat: np.ndarray, lon: np.ndarray, key: str) -> tuple[int, int]:
+def find_open_sea(ocean: np.ndarray) -> tuple[int, int]:
+    """Return the ocean cell that stands for a region: far from land and edges, near the middle of the region's sea.
+
+    Of the cells that lie 10 cells or more from land and from the region's edges, or as far as any does, it is the one
+    nearest to the mean row and column of all ocean cells; of equals the first in order of rows and columns.
+
+    Parameters
+    ----------
+    ocean
+        Ocean mask, bool of shape (lat, lon), with at least one ocean cell.
+
+    Returns
+    -------
+    tuple of int
+        Row and column.
+    """
+    clearance = scipy.ndimage.distance_transform_edt(np.pad(ocean, 1))[1:-1, 1:-1]
+    cells = np.argwhere(clearance >= min(CLEARANCE, clearance.max()))
+    away = np.hypot(*(cells - np.argwhere(ocean).mean(axis=0)).T)
+    # Rounded, so that what is equally far by symmetry is so here.
+    row, column = cells[np.round(away, 9).argmin()]
+    return int(row), int(column)
+
+
+def find_coast(ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> tuple[int, int]:
+    """Return the ocean cell beside land that lies nearest to the open-sea cell, inside the region's edge where it can.
+
+    Where the region has no land, it is the ocean cell nearest to the open-sea cell, or that one itself where it is alone.
+
+    Parameters
+    ----------
+    ocean
+        Ocean mask, bool of shape (lat, lon), with at least one ocean cell.
+    lat, lon
+        Cell centres, degrees, ascending.
+
+    Returns
+    -------
+    tuple of int
+        Row and column.
+    """
+    row, column = find_open_sea(ocean)
+    away = measure_distance(lat, lon, row, column)
+    beside = ocean & _has_neighbour(~ocean) & _mark_inside(ocean.shape)
+    if not beside.any():
+        beside = ocean & _has_neighbour(~ocean)
+    if not beside.any():
+        beside = ocean.copy()
+        beside[row, column] = ocean.sum() == 1
+    nearest = np.unravel_index(int(np.where(beside, np.round(away, 6), np.inf).argmin()), ocean.shape)
+    return int(nearest[0]), int(nearest[1])
+
+
+def find_open_box(ocean: np.ndarray) -> np.ndarray:
+    """Return a box about the open-sea cell, of the paper's share of the region, bool of shape (lat, lon)."""
+    box = np.zeros(ocean.shape, bool)
+    slices = []
+    for at, size, share in zip(find_open_sea(ocean), ocean.shape, BOX_SHARE, strict=True):
+        # As many cells on either side.
+        half = max(1, round(share * size) // 2)
+        slices.append(slice(max(at - half, 0), at + half + 1))
+    box[tuple(slices)] = True
+    return box
+
+
+def _mark_inside(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the cells inside the region's outermost rows and columns, bool of a shape."""
+    inside = np.ones(shape, bool)
+    edge = min(EDGE_CELLS, (min(shape) - 1) // 2)
+    if edge:
+        inside[:edge] = inside[-edge:] = inside[:, :edge] = inside[:, -edge:] = False
+    return inside
+
+
+def locate_pixel(pixel: Pixel, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray, key: str) -> tuple[int, int]:
     """Return the row and column of a pixel.
 
     Parameters
     ----------
     pixel
-        Pixel by row and column or by place.
+        Pixel by row and column, by latitude and longitude or by a rule.
+    ocean
+        Ocean mask, bool of shape (lat, lon).
     lat, lon
         Cell centres of the region, degrees, ascending.
     key
@@ -34,6 +115,8 @@ def locate_pixel(pixel: Pixel, lat: np.ndarray, lon: np.ndarray, key: str) -> tu
     SealiencyError
         If the pixel lies outside the region.
     """
+    if pixel.place is not None:
+        return find_open_sea(ocean) if pixel.place == "open_sea" else find_coast(ocean, lat, lon)
     if pixel.row is not None and pixel.column is not None:
         if pixel.row >= len(lat) or pixel.column >= len(lon):
             raise SealiencyError(
@@ -56,7 +139,7 @@ def locate_pixel(pixel: Pixel, lat: np.ndarray, lon: np.ndarray, key: str) -> tu
 
 def locate_compared(settings: Instance, ocean: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> tuple[int, int]:
     """Return row and column of the pixel on which methods are compared; it must lie in the sea, inside the region."""
-    row, column = locate_pixel(settings.compared, lat, lon, "instance.compared")
+    row, column = locate_pixel(settings.compared, ocean, lat, lon, "instance.compared")
     _check_ocean(settings.compared, row, column, ocean, lat, lon, "instance.compared")
     return row, column
 
@@ -98,7 +181,7 @@ def list_block_pixels(
         ]
         return [(f"r{row}c{column}", int(row), int(column)) for row, column in part]
     pixel = next(pixel for pixel in settings.pixels if pixel.name == block)
-    row, column = locate_pixel(pixel, lat, lon, "attribution.pixels")
+    row, column = locate_pixel(pixel, ocean, lat, lon, "attribution.pixels")
     _check_ocean(pixel, row, column, ocean, lat, lon, "attribution.pixels")
     return [(pixel.name, row, column)]
 
@@ -160,9 +243,7 @@ def choose_places(
         If a configured pixel lies outside the region, on land (B, C) or in the sea (A), or no ocean cell fits a rule.
     """
     compared = locate_compared(settings, ocean, lat, lon)
-    inside = ocean.copy()
-    edge = min(EDGE_CELLS, (min(ocean.shape) - 1) // 2)
-    inside[:edge] = inside[-edge:] = inside[:, :edge] = inside[:, -edge:] = False
+    inside = ocean & _mark_inside(ocean.shape)
     coast = ~ocean & _has_neighbour(ocean)
     if not inside.any() and (settings.warm is None or settings.cold is None):
         raise SealiencyError("instance.warm, instance.cold: no ocean cell lies inside the region's edge; name pixels")
@@ -184,7 +265,7 @@ def choose_places(
             row, column = np.unravel_index(int(cost.argmin()), cost.shape)
             places[letter] = (int(row), int(column))
             continue
-        places[letter] = locate_pixel(pixel, lat, lon, f"instance.{key}")
+        places[letter] = locate_pixel(pixel, ocean, lat, lon, f"instance.{key}")
         if ocean[places[letter]] == (letter == "A"):
             raise SealiencyError(
                 f"instance.{key}: pixel {pixel.name} is {'in the sea' if letter == 'A' else 'on land'}; choose another"
