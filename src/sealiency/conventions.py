@@ -16,6 +16,9 @@ LAG = {"long_name": "month of input relative to the first month after it", "unit
 TEMPERATURE = {"units": "degC", "units_metadata": "temperature: on_scale"}
 TEMPERATURE_DIFFERENCE = {"units": "degC", "units_metadata": "temperature: difference"}
 
+# Of these CF asks whether time counts leap seconds; no source says, and no month is changed by it.
+LEAP_SECOND_CALENDARS = ("standard", "proleptic_gregorian", "julian")
+
 PARTS = {"positive": "positive part", "negative": "absolute value of the negative part"}
 RADIAL = {
     sign: {

@@ -19,7 +19,14 @@ import xarray as xr
 from dask.optimization import cull
 
 from sealiency.config.data import Basins, Data, Samples
-from sealiency.conventions import LATITUDE, LONGITUDE, TEMPERATURE, TEMPERATURE_DIFFERENCE, describe_flags
+from sealiency.conventions import (
+    LATITUDE,
+    LEAP_SECOND_CALENDARS,
+    LONGITUDE,
+    TEMPERATURE,
+    TEMPERATURE_DIFFERENCE,
+    describe_flags,
+)
 from sealiency.data.cluster import compute_in_order, open_cluster
 from sealiency.data.reading import MONTHS_PER_CHUNK, open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
@@ -348,6 +355,8 @@ def _describe_statistics(statistics: Statistics, ocean: xr.DataArray, time: xr.D
     prepared["lat"].attrs = {**LATITUDE, "axis": "Y"}
     prepared["lon"].attrs = {**LONGITUDE, "axis": "X"}
     prepared["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
+    if time.values[0].calendar in LEAP_SECOND_CALENDARS:
+        prepared["time"].attrs["units_metadata"] = "leap_seconds: unknown"
     return prepared
 
 
