@@ -10,7 +10,6 @@ from sealiency.data.places import list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_blocks
 from sealiency.data.survey import describe_survey
-from sealiency.models.devices import keep_memory
 from sealiency.models.emulator import Emulator
 
 
@@ -40,7 +39,6 @@ def survey_pixels(
     SealiencyError
         If the emulator was trained on another record, no ocean pixel is surveyed, or an attribution is not complete.
     """
-    keep_memory()
     pixels = list_survey_pixels(settings.stride, record.varying)
     blocks = choose_blocks(record.training_samples, settings.samples, settings.bootstrap_block)
     attributor = make_attributor(emulator, record, attribution, attribution.method)
