@@ -43,7 +43,7 @@ def set_up_process(threads: int) -> None:
     torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        # Not by a higher M_MMAP_THRESHOLD: glibc before 2.35 refuses more than 32 MB, and then maps every small block.
+        # No mappings, rather than of larger blocks alone: older versions of glibc refuse a threshold above 32 MB.
         trim_threshold, most_mappings = -1, -4
         mallopt(trim_threshold, -1)
         mallopt(most_mappings, 0)
