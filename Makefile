@@ -28,6 +28,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/reduction.py
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/training.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -30,7 +30,7 @@ from sealiency.attribution.deeplift import DeepLift
 from sealiency.config.attribution import Attribution
 from sealiency.config.emulator import Network
 from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import arithmetic, choose_device, keep_memory
+from sealiency.models.devices import arithmetic, choose_device, set_up_process
 from sealiency.provenance import name_processor
 
 GRID = (70, 125)
@@ -251,8 +251,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--target", type=Path, default=Path("results/benchmarks/attribution.json"))
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    keep_memory()
+    set_up_process(options.threads)
     device = choose_device(options.device)
     on_gpu = device.type == "cuda"
     precisions = ["float32", "bfloat16", *(["tf32"] if on_gpu else [])]

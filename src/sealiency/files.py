@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from sealiency.errors import SealiencyError
-from sealiency.provenance import describe_provenance
+from sealiency.provenance import describe_file
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 HEADROOM = 2**24
@@ -119,25 +119,30 @@ def write_netcdf(dataset: xr.Dataset, path: str | Path, **options: Any) -> None:
     options
         Passed on to `xarray.Dataset.to_netcdf`.
     """
-    encoding = {
-        name: {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": variable.dtype.type(np.nan)}
-        for name, variable in dataset.data_vars.items()
-        if variable.ndim and np.issubdtype(variable.dtype, np.floating)
-    }
-    for name, extra in options.pop("encoding", {}).items():
-        encoding.setdefault(name, {}).update(extra)
-    for name in dataset.coords:
-        encoding.setdefault(name, {}).setdefault("_FillValue", None)
+    # Coordinates and their bounds are never missing.
+    whole = {*dataset.coords, *(variable.attrs.get("bounds") for variable in dataset.variables.values())}
+    encoding: dict[Hashable, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        if variable.size and isinstance(variable.values.flat[0], str):
+            # Characters, as CF's labels are: strings in a variable named like its dimension are taken for numbers.
+            encoding[name] = {"dtype": "S1"}
+        elif name in whole:
+            encoding[name] = {"_FillValue": None}
+        elif variable.ndim and np.issubdtype(variable.dtype, np.floating):
+            missing = variable.dtype.type(np.nan)
+            encoding[name] = {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": missing}
+    for name, given in options.pop("encoding", {}).items():
+        encoding.setdefault(name, {}).update(given)
     with write_whole(path) as partial:
         dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding, **options)
 
 
 def write_analysis(
-    dataset: xr.Dataset, path: str | Path, settings: Mapping[str, Any], inputs: Mapping[str, str], seed: int
+    dataset: xr.Dataset, path: str | Path, stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str], seed: int
 ) -> None:
     """Write the result of a stage with its provenance: settings, SHA-256 of each input by name, and seed."""
-    dataset.attrs |= describe_provenance(
-        dict(settings.items()), {name: sha256(input_path) for name, input_path in inputs.items()}, seed=seed
+    dataset.attrs |= describe_file(
+        stage, dict(settings.items()), {name: sha256(input_path) for name, input_path in inputs.items()}, seed=seed
     )
     write_netcdf(dataset, path)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sealiency
+from sealiency.conventions import CONVENTIONS
 
 PACKAGE = Path(sealiency.__file__).parent
 
@@ -114,4 +115,24 @@ def describe_provenance(
         "settings_sha256": hash_settings(settings),
         "inputs_sha256": json.dumps(inputs, sort_keys=True),
         **more,
+    }
+
+
+def describe_file(
+    stage: str, settings: Any, inputs: dict[str, str], **more: str | int | float
+) -> dict[str, str | int | float]:
+    """Return the global attributes that every NetCDF file of the pipeline has: conventions, history and provenance.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage that makes the file.
+    settings, inputs, more
+        See `describe_provenance`.
+    """
+    return {
+        "Conventions": CONVENTIONS,
+        # Without the time of day that CF recommends: the same settings, inputs and code give the same bytes.
+        "history": f"sealiency {sealiency.__version__} (commit {find_commit()}): {stage}",
+        **describe_provenance(settings, inputs, **more),
     }

@@ -1,8 +1,13 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from sealiency.errors import SealiencyError
-from sealiency.models.devices import arithmetic, choose_device, keep_memory
+from sealiency.models import devices
+from sealiency.models.devices import arithmetic, choose_device, set_up_process
 
 
 def read_arithmetic() -> list[str]:
@@ -34,6 +39,56 @@ def test_device_without_a_gpu():
         choose_device("cuda")
 
 
-def test_memory_may_be_kept_anywhere():
-    keep_memory()
-    assert torch.ones(10**7).sum() == 10**7
+BEFORE_AND_AFTER = """
+import resource, sys, tempfile
+from pathlib import Path
+import torch
+from sealiency.config.emulator import Network, Training, resolve_training
+from sealiency.data.samples import Split
+from sealiency.models.devices import set_up_process
+from sealiency.models.emulator import hash_weights
+from sealiency.models.training import train_emulator
+
+# Batches of several MB, which glibc maps by itself.
+generator = torch.Generator().manual_seed(0)
+noise, ocean = torch.randn(60, 70, 125, generator=generator), torch.ones(70, 125, dtype=bool)
+network = Network(stem_channels=16, growth_rate=4, dense_layers=(1, 1, 1))
+settings = resolve_training(Training(epochs=2, batch_size=8, precision=sys.argv[1], device="cpu"), lead=6, seed=0)
+
+def train(name):
+    split = Split(range(12, 28), range(40, 44), range(44, 44))
+    result = train_emulator(noise, ocean, split, 12, network, settings, Path(folder) / name, "")
+    return hash_weights(result.weights)
+
+def count_faults():
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        torch.ones(2**25)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+
+torch.set_num_threads(1)
+with tempfile.TemporaryDirectory() as folder:
+    before = train("before"), count_faults()
+    set_up_process(1)
+    count_faults()
+    print(*before, train("after"), count_faults(), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_memory_is_kept_and_training_ends_at_the_same_weights(precision):
+    # In a process of its own, because it cannot be undone.
+    command = [sys.executable, "-c", BEFORE_AND_AFTER, precision]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    weights, faults, same_weights, fewer_faults, threads = answer.stdout.split()
+    assert weights == same_weights
+    # 128 MiB eight times, in pages of 4 KiB or, where the system makes them huge, of 2 MiB.
+    assert int(faults) >= 8 * 64
+    assert int(fewer_faults) < int(faults) / 8
+    assert threads == "1"
+
+
+def test_a_c_library_without_mallopt_will_do(monkeypatch):
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: object())
+    set_up_process(1)

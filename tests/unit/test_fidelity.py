@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from cf_check import find_faults
 from sealiency.analysis import fidelity
 from sealiency.analysis.fidelity import (
     MEASURED,
@@ -33,6 +34,7 @@ from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord, prepare_record
 from sealiency.data.synthetic import simulate_world
 from sealiency.errors import SealiencyError
+from sealiency.files import write_analysis
 from sealiency.naming import name_world_files
 
 SETTINGS = SyntheticWorld(resolution=5, years=60, years_per_file=30, seed=3)
@@ -338,7 +340,8 @@ def test_scores_survive_a_file(record, emulator, tmp_path):
     found = measure_fidelity({"trained": emulator}, record, ideal, [("a", 3, 4)], ATTRIBUTION, ["saliency"], samples=2)
     # Nothing correlates with a constant.
     assert np.isnan(found["correlation"]).all()
-    found.to_netcdf(tmp_path / "fidelity.nc")
+    write_analysis(found, tmp_path / "fidelity.nc", "measure_fidelity", {}, {}, seed=0)
+    assert find_faults([tmp_path / "fidelity.nc"]) == []
     with xr.open_dataset(tmp_path / "fidelity.nc") as read:
         assert read["ideal_weight"].dims == ("pixel", "lag", "lat", "lon")
         assert all("units" in read[name].attrs for name in ("correlation", "core_share", "pixel_lat", "lag"))

@@ -277,6 +277,19 @@ def test_netcdf_comes_back_as_it_was(tmp_path, dataset):
         assert "_FillValue" not in file["lat"].encoding
 
 
+def test_labels_are_characters_and_bounds_are_never_missing(tmp_path):
+    dataset = xr.Dataset(
+        {"depth_bounds": (("depth", "bounds"), [[0.0, 2.0], [2.0, 4.0]])},
+        coords={"pixel": ["Ålesund", "b"], "depth": ("depth", [1.0, 3.0], {"bounds": "depth_bounds"})},
+    )
+    write_netcdf(dataset, tmp_path / "a.nc")
+    xr.testing.assert_identical(read_netcdf(tmp_path / "a.nc"), dataset)
+    with h5py.File(tmp_path / "a.nc") as file:
+        # A string would count as a coordinate, which CF takes for a number.
+        assert (file["pixel"].dtype, file["pixel"].shape) == (np.dtype("S1"), (2, 8))
+        assert "_FillValue" not in file["depth_bounds"].attrs
+
+
 def test_options_join_the_encoding(tmp_path, dataset):
     write_netcdf(dataset, tmp_path / "a.nc", encoding={"sst": {"chunksizes": (1, 4)}}, unlimited_dims=["lat"])
     with xr.open_dataset(tmp_path / "a.nc") as file:
@@ -328,10 +341,13 @@ def test_hash_of_content(tmp_path):
 
 def test_analysis_carries_its_provenance(tmp_path, dataset):
     (tmp_path / "input").write_bytes(b"abc")
-    write_analysis(dataset, tmp_path / "a.nc", {"b": 1, "a": [2]}, {"model": str(tmp_path / "input")}, seed=3)
+    write_analysis(
+        dataset, tmp_path / "a.nc", "measure_it", {"b": 1, "a": [2]}, {"model": str(tmp_path / "input")}, seed=3
+    )
     attributes = read_netcdf(tmp_path / "a.nc").attrs
     assert attributes["title"] == "a field"
     assert json.loads(attributes["settings"]) == {"a": [2], "b": 1}
     assert json.loads(attributes["inputs_sha256"]) == {"model": hashlib.sha256(b"abc").hexdigest()}
     assert attributes["seed"] == 3
-    assert {"sealiency_version", "sealiency_commit", "settings_sha256"} <= set(attributes)
+    assert {"sealiency_version", "sealiency_commit", "settings_sha256", "Conventions"} <= set(attributes)
+    assert attributes["history"].endswith(": measure_it")

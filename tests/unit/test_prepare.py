@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from distributed import LocalCluster
 
+from cf_check import find_faults
 from sealiency.config.data import Basins, Data, Files, Region
 from sealiency.data import prepare
 from sealiency.data.prepare import PreparedRecord, prepare_record
@@ -169,6 +170,12 @@ def test_constant_record_is_refused(tmp_path):
     with pytest.raises(SealiencyError, match="one constant value"):
         prepare_sst(sst, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["source.nc"]
+
+
+@pytest.mark.parametrize("calendar", ["standard", "proleptic_gregorian", "noleap", "360_day"])
+def test_prepared_record_follows_cf(tmp_path, calendar):
+    settings = {"filter": "none", "climatology": "monthly", "trend": "linear"}
+    assert find_faults([prepare_sst(make_sst(calendar=calendar), tmp_path, **settings)]) == []
 
 
 @pytest.mark.parametrize("trend", ["none", "linear"])

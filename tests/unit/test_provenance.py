@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sealiency import provenance
-from sealiency.provenance import describe_provenance, find_commit, hash_code, hash_settings
+from sealiency.provenance import describe_file, describe_provenance, find_commit, hash_code, hash_settings
 
 SCRIPT = "from sealiency.one import first\nimport json\n"
 MODULES = {
@@ -91,6 +91,15 @@ def test_description_is_flat():
     assert described["settings"] == '{"a": {"b": 1}}'
     assert described["settings_sha256"] == hash_settings({"a": {"b": 1}})
     assert (described["seed"], described["note"]) == (4, "x")
+
+
+def test_history_of_a_file_is_the_same_at_any_time():
+    described = describe_file("prepare_record", {"a": 1}, {"model": "abc"}, seed=4)
+    assert described["Conventions"] == "CF-1.11"
+    # Nothing but what else the file states: a time of day would change its bytes.
+    version, commit = described["sealiency_version"], described["sealiency_commit"]
+    assert described["history"] == f"sealiency {version} (commit {commit}): prepare_record"
+    assert described.items() > describe_provenance({"a": 1}, {"model": "abc"}, seed=4).items()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

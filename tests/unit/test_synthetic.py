@@ -8,6 +8,7 @@ import scipy.ndimage
 import scipy.sparse
 import xarray as xr
 
+from cf_check import find_faults
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.data import world_physics
 from sealiency.data.synthetic import (
@@ -18,6 +19,7 @@ from sealiency.data.synthetic import (
 from sealiency.data.world_physics import EARTH_RADIUS, STEP_SECONDS
 from sealiency.errors import SealiencyError
 from sealiency.naming import name_world_files
+from sealiency.provenance import describe_file, hash_settings
 
 REGION = Region()
 COARSE = SyntheticWorld(resolution=5, years=7, years_per_file=3, seed=3)
@@ -33,7 +35,8 @@ def world(request):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("world")
-    simulate_world(COARSE, REGION, path, {"settings_sha256": "abc", "title": "not this one"})
+    provenance = describe_file("simulate_world", {"a": 1}, {}, seed=COARSE.seed)
+    simulate_world(COARSE, REGION, path, {**provenance, "title": "not this one"})
     return path
 
 
@@ -321,10 +324,11 @@ def test_attributes_follow_cf_and_cmip(folder):
             "grid_label": "gr",
             "frequency": "mon",
             "seed": 3,
-            "settings_sha256": "abc",
+            "settings_sha256": hash_settings({"a": 1}),
         }
         assert {key: raw.attrs[key] for key in expected} == expected
         assert "not a climate model" in raw.attrs["title"]
+    assert find_faults(sorted(folder.glob("*.nc"))) == []
 
 
 def test_grid_is_global_and_land_is_missing(record):
@@ -378,7 +382,7 @@ def test_propagator_comes_back_as_it_was(folder):
         assert all(
             "units" in variable.attrs and "long_name" in variable.attrs for variable in dataset.variables.values()
         )
-        assert dataset.attrs["settings_sha256"] == "abc"
+        assert dataset.attrs["settings_sha256"] == hash_settings({"a": 1})
 
 
 def test_reading_a_propagator_from_another_file_names_it(folder):

@@ -15,7 +15,7 @@ import torch
 import small_world
 from sealiency.data.samples import Split
 from sealiency.errors import SealiencyError
-from sealiency.models import training
+from sealiency.models import emulator, training
 from sealiency.models.densenet import DenseNet
 from sealiency.models.devices import choose_device, choose_precision
 from sealiency.models.emulator import hash_weights, load_emulator, load_torch, save_torch
@@ -372,7 +372,7 @@ from pathlib import Path
 sys.path.append(sys.argv[1])
 from sealiency.data.prepare import PreparedRecord
 from sealiency.logs import log_job
-from sealiency.models import training
+from sealiency.models import emulator, training
 from small_world import NETWORK, SAMPLES, TRAINING
 folder = Path(sys.argv[3])
 settings = TRAINING.model_copy(update={"epochs": int(sys.argv[4]), "dropout": 0.4})
@@ -642,6 +642,20 @@ def test_emulator_of_other_code_data_or_settings_starts_afresh(record, tmp_path,
     settings = TRAINING.model_copy(update={"weight_decay": 0.5} if change == "settings" else {})
     save(other, tmp_path, settings, code="other" if change == "code" else "code")
     assert epochs == [0, 1, 2]
+
+
+def test_a_process_is_set_up_to_run_the_network_and_not_to_read_the_file(record, tmp_path, monkeypatch):
+    calls = []
+    for module in (emulator, training):
+        monkeypatch.setattr(module, "set_up_process", calls.append)
+    settings = TRAINING.model_copy(update={"epochs": 1})
+    path = tmp_path / "emulator.pt"
+    train_and_save(record, NETWORK, settings, SAMPLES, "code", 3, path, tmp_path / "history.csv")
+    assert calls == [3]
+    load_emulator(path)
+    assert calls == [3]
+    load_emulator(path, 2)
+    assert calls == [3, 2]
 
 
 def test_weights_hash_sees_names_values_types_and_shapes():

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from cf_check import find_faults
 from small_run import Workflow
 
 pytestmark = pytest.mark.workflow
@@ -95,6 +96,23 @@ def test_heatmaps_are_the_means_of_their_shards(finished):
     assert int(heatmaps.attrs["samples"]) == 12
 
 
+def test_every_netcdf_file_follows_cf(finished):
+    files = sorted(finished.results.rglob("*.nc"))
+    # The stages that write one; those of the synthetic world have tests of their own.
+    assert {path.relative_to(finished.results).parts[0] for path in files} == {
+        "ablate_region",
+        "check_signs",
+        "compare_methods",
+        "evaluate_emulator",
+        "explain_instance",
+        "fit_linear",
+        "prepare_record",
+        "reduce_shards",
+        "survey_pixels",
+    }
+    assert find_faults(files) == []
+
+
 def test_a_lead_without_skill_is_marked_everywhere(finished):
     skill = xr.open_dataset(finished.results / "evaluate_emulator" / "lead1_seed0" / "skill.nc")
     rmse = skill["rmse_mean"]
@@ -129,6 +147,7 @@ def test_every_ocean_pixel_is_an_ordinary_setting(finished, tmp_path):
         assert (reduced["monthly_all"].sum("lag") > 0).all()
         north = reduced.isel(pixel=(reduced["pixel_lat"].values == 55.5) & (reduced["pixel_lon"].values == -43.5))
         assert north.sizes["pixel"] == 1
+    assert find_faults(sorted(every.results.glob("reduce_shards/*/*/attributions.nc"))) == []
     for lead in (1, 6):
         assert (every.results / "plot_attribution_maps" / f"lead{lead}_seed0.png").stat().st_size > 10_000
     report = (every.results / "report.html").read_text()

@@ -14,7 +14,7 @@ def main(job):
     record, emulator = PreparedRecord(job.input.prepared), load_emulator(job.input.emulator, job.threads)
     split = record.split(emulator.lead, Samples(**job.params.samples))
     ablation = ablate_region(emulator, record, split, Ablation(**job.params.ablation))
-    write_analysis(ablation, job.output[0], job.params, job.input, emulator.seed)
+    write_analysis(ablation, job.output[0], job.rule, job.params, job.input, emulator.seed)
 
 
 if __name__ == "__main__":

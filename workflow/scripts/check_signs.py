@@ -19,7 +19,7 @@ def main(job):
         SignCheck(**job.params.sign_check),
         Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb)),
     )
-    write_analysis(signs, job.output[0], job.params, job.input, emulator.seed)
+    write_analysis(signs, job.output[0], job.rule, job.params, job.input, emulator.seed)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main(job):
         Attribution(**job.params.attribution, memory_gb=float(job.resources.memory_gb)),
         job.wildcards.control.rstrip("_") or "none",
     )
-    write_analysis(agreement, job.output[0], job.params, job.input, emulator.seed)
+    write_analysis(agreement, job.output[0], job.rule, job.params, job.input, emulator.seed)
 
 
 if __name__ == "__main__":

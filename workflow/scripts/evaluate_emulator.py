@@ -12,7 +12,7 @@ def main(job):
     """Write the skill file."""
     record, emulator = PreparedRecord(job.input.prepared), load_emulator(job.input.emulator, job.threads)
     skill = evaluate_emulator(emulator, record, record.split(emulator.lead, Samples(**job.params.samples)))
-    write_analysis(skill, job.output[0], job.params, job.input, emulator.seed)
+    write_analysis(skill, job.output[0], job.rule, job.params, job.input, emulator.seed)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(job):
         Instance(**job.params.instance),
         Attribution(**job.params.attribution),
     )
-    write_analysis(instance, job.output[0], job.params, job.input, emulator.seed)
+    write_analysis(instance, job.output[0], job.rule, job.params, job.input, emulator.seed)
 
 
 if __name__ == "__main__":

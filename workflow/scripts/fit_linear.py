@@ -6,7 +6,7 @@ from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord
 from sealiency.files import sha256, write_netcdf
 from sealiency.logs import log_job
-from sealiency.provenance import describe_provenance
+from sealiency.provenance import describe_file
 
 
 def main(job):
@@ -22,7 +22,7 @@ def main(job):
         distance_edges=job.params.distance_edges,
     )
     settings = {"lead": job.wildcards.lead, **dict(job.params.items())}
-    linear.attrs |= describe_provenance(settings, {name: sha256(path) for name, path in inputs.items()})
+    linear.attrs |= describe_file(job.rule, settings, {name: sha256(path) for name, path in inputs.items()})
     write_netcdf(linear, job.output[0])
 
 

@@ -27,7 +27,7 @@ def main(job):
     ideal = find_ideal_weights(world, record, pixels, trained.lead, trained.history, Findings(**job.params.findings))
     fidelity = measure_fidelity(emulators, record, ideal, pixels, attribution)
     inputs = {Path(path).parent.name: path for path in (*job.input.emulators, job.input.prepared, job.input.propagator)}
-    write_analysis(fidelity, job.output[0], job.params, inputs, trained.seed)
+    write_analysis(fidelity, job.output[0], job.rule, job.params, inputs, trained.seed)
 
 
 if __name__ == "__main__":

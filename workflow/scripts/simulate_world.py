@@ -5,14 +5,14 @@ from pathlib import Path
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.data.synthetic import simulate_world
 from sealiency.logs import log_job
-from sealiency.provenance import describe_provenance
+from sealiency.provenance import describe_file
 
 
 def main(job):
     """Write the files into the folder of the propagator."""
     settings = SyntheticWorld(**job.params.synthetic)
-    provenance = describe_provenance(
-        {"synthetic": job.params.synthetic, "region": job.params.region}, {}, seed=settings.seed
+    provenance = describe_file(
+        job.rule, {"synthetic": job.params.synthetic, "region": job.params.region}, {}, seed=settings.seed
     )
     simulate_world(settings, Region(**job.params.region), Path(job.output.propagator).parent, provenance)
 

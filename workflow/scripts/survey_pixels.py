@@ -19,7 +19,7 @@ def main(job):
         Findings(**job.params.findings),
         job.wildcards.control.rstrip("_") or "none",
     )
-    write_analysis(survey, job.output[0], job.params, job.input, emulator.seed)
+    write_analysis(survey, job.output[0], job.rule, job.params, job.input, emulator.seed)
 
 
 if __name__ == "__main__":

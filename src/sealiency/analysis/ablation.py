@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from sealiency.config.attribution import Ablation
+from sealiency.conventions import LAG, describe_flags
 from sealiency.data.places import EARTH_RADIUS, find_open_box, measure_distance_from
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.reading.grid import crop_region
@@ -122,21 +123,22 @@ def ablate_region(emulator: Emulator, record: PreparedRecord, split: Split, sett
                 difference.astype(np.float32),
                 {"long_name": "mean over validation samples of the absolute difference", **units},
             ),
-            "ablated": (axes, box.astype(np.int8), {"long_name": "ablated box", **units}),
+            "ablated": (axes, box.astype(np.int8), describe_flags("ablated box", "kept", "ablated")),
             "reach": (
                 axes,
                 reach.astype(np.int8),
-                {"long_name": "cells whose forecast can depend on the box by the structure of the network", **units},
+                describe_flags(
+                    "cells whose forecast can depend on the box by the structure of the network", "beyond", "within"
+                ),
             ),
             "ocean": record.statistics["ocean"],
         },
         coords={
-            "lag": np.array(lags, dtype=np.int32),
+            "lag": ("lag", np.array(lags, dtype=np.int32), LAG),
             "lat": record.statistics["lat"],
             "lon": record.statistics["lon"],
         },
         attrs={
-            "Conventions": "CF-1.11",
             "title": f"Ablation experiment with the lead-{emulator.lead} emulator",
             "lead": emulator.lead,
             "months": "all" if settings.months == "all" else ", ".join(str(month) for month in sorted(months)),
@@ -152,7 +154,6 @@ def ablate_region(emulator: Emulator, record: PreparedRecord, split: Split, sett
             "noise_seed": settings.seed,
             "noise_sample": _draw_donor(settings.seed, sample, split.training),
         }
-    dataset["lag"].attrs = {"long_name": "month of input relative to the first month after it", "units": "month"}
     return dataset.merge(_measure_decay(difference, distance, ocean, record.lat, record.lon), combine_attrs="override")
 
 
@@ -208,7 +209,7 @@ def _measure_decay(
                 decay,
                 {
                     "long_name": "mean over validation samples and ocean cells of the absolute difference",
-                    "cell_methods": "time: mean area: mean where sea",
+                    "cell_methods": "distance: mean (over ocean cells, weighted by area)",
                     "units": "1",
                 },
             ),

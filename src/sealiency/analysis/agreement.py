@@ -55,9 +55,12 @@ def compare_methods(
     long_name = "correlation of the heatmaps of two methods over all months and cells"
     return xr.Dataset(
         {"correlation": (("sample", "method", "other"), correlation, {"long_name": long_name, "units": "1"})},
-        coords={"sample": samples, "method": list(settings.methods), "other": list(settings.methods)},
+        coords={
+            "sample": ("sample", samples, {"long_name": "number of the training sample", "units": "1"}),
+            "method": ("method", list(settings.methods), {"long_name": "attribution method"}),
+            "other": ("other", list(settings.methods), {"long_name": "attribution method that it is compared with"}),
+        },
         attrs={
-            "Conventions": "CF-1.11",
             "title": f"Agreement of attribution methods on the lead-{emulator.lead} emulator",
             "lead": emulator.lead,
             "control": control,

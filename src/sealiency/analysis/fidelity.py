@@ -26,6 +26,7 @@ from sealiency.attribution.methods import METHODS
 from sealiency.config.attribution import Attribution
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.config.findings import Findings
+from sealiency.conventions import LAG, LATITUDE, LONGITUDE
 from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
@@ -519,20 +520,15 @@ def _describe(
     dataset = xr.Dataset(
         {name: (axes, values, {"long_name": long_names[name], "units": "1"}) for name, values in scores.items()},
         coords={
-            "emulator": list(emulators),
-            "method": list(methods),
-            "pixel": [name for name, _, _ in pixels],
-            "sample": ("sample", list(samples), {"long_name": "number of the training sample"}),
-            "lag": (
-                "lag",
-                np.arange(-first.history, 0, dtype=np.int32),
-                {"long_name": "month of input relative to the first month after it", "units": "month"},
-            ),
+            "emulator": ("emulator", list(emulators), {"long_name": "emulator"}),
+            "method": ("method", list(methods), {"long_name": "attribution method"}),
+            "pixel": ("pixel", [name for name, _, _ in pixels], {"long_name": "explained pixel"}),
+            "sample": ("sample", list(samples), {"long_name": "number of the training sample", "units": "1"}),
+            "lag": ("lag", np.arange(-first.history, 0, dtype=np.int32), LAG),
             "lat": record.statistics["lat"],
             "lon": record.statistics["lon"],
         },
         attrs={
-            "Conventions": "CF-1.11",
             "title": f"Agreement of attributions with the best linear predictor of the synthetic world, lead {first.lead}",
             "lead": first.lead,
             "filter": record.attributes["filter"],
@@ -551,7 +547,11 @@ def _describe(
         ideal.astype(np.float32),
         {"long_name": "weight of the best linear predictor", "units": "1"},
     )
-    dataset["pixel_lat"] = ("pixel", record.lat[rows], {"units": "degrees_north"})
-    dataset["pixel_lon"] = ("pixel", record.lon[columns], {"units": "degrees_east"})
-    dataset["model_sha256"] = "emulator", [emulator.model_sha256 for emulator in emulators.values()]
+    dataset["pixel_lat"] = ("pixel", record.lat[rows], LATITUDE)
+    dataset["pixel_lon"] = ("pixel", record.lon[columns], LONGITUDE)
+    dataset["model_sha256"] = (
+        "emulator",
+        [emulator.model_sha256 for emulator in emulators.values()],
+        {"long_name": "SHA-256 of the weights of an emulator"},
+    )
     return dataset

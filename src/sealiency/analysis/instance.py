@@ -7,6 +7,7 @@ import xarray as xr
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.explanation import make_attributor
 from sealiency.config.attribution import Attribution, Instance
+from sealiency.conventions import LAG, LATITUDE, LONGITUDE
 from sealiency.data.places import choose_places
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
@@ -81,20 +82,19 @@ def explain_instance(
             ),
             "method_baseline": ("method", [name for _, name in by_method], {"long_name": "baseline of a method"}),
             "ocean": record.statistics["ocean"],
-            "place_lat": ("place", record.lat[rows], {"units": "degrees_north"}),
-            "place_lon": ("place", record.lon[cols], {"units": "degrees_east"}),
-            "compared_lat": ((), record.lat[compared[0]], {"units": "degrees_north"}),
-            "compared_lon": ((), record.lon[compared[1]], {"units": "degrees_east"}),
+            "place_lat": ("place", record.lat[rows], LATITUDE),
+            "place_lon": ("place", record.lon[cols], LONGITUDE),
+            "compared_lat": ((), record.lat[compared[0]], LATITUDE),
+            "compared_lon": ((), record.lon[compared[1]], LONGITUDE),
         },
         coords={
-            "lag": np.arange(-emulator.history, 0, dtype=np.int32),
-            "place": list(places),
-            "method": list(settings.methods),
+            "lag": ("lag", np.arange(-emulator.history, 0, dtype=np.int32), LAG),
+            "place": ("place", list(places), {"long_name": "explained place"}),
+            "method": ("method", list(settings.methods), {"long_name": "attribution method"}),
             "lat": record.statistics["lat"],
             "lon": record.statistics["lon"],
         },
         attrs={
-            "Conventions": "CF-1.11",
             "title": f"Explanation of one forecast of the lead-{emulator.lead} emulator",
             "lead": emulator.lead,
             "sample": sample,
@@ -105,5 +105,4 @@ def explain_instance(
             "model_sha256": emulator.model_sha256,
         },
     )
-    dataset["lag"].attrs = {"long_name": "month of input relative to the first month after it", "units": "month"}
     return dataset

@@ -17,6 +17,7 @@ import xarray as xr
 
 from sealiency.config.data import Samples
 from sealiency.config.findings import Findings
+from sealiency.conventions import MONTHLY, RADIAL
 from sealiency.data.places import list_survey_pixels, measure_distance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_blocks
@@ -26,7 +27,6 @@ from sealiency.progress import track
 
 LOGGER = logging.getLogger(__name__)
 PREDICTORS = ("ar1", "pixel_ridge", "neighbourhood_ridge")
-PARTS = {"positive": "positive part", "negative": "absolute value of the negative part"}
 # White noise, as a share of the filtered variance, without which the filter could be undone.
 NOISE = 1e-3
 LARGEST_PHI = 0.9999
@@ -432,29 +432,16 @@ def fit_linear(
     dataset = describe_survey(record, pixels, blocks, distance_edges)
     dataset = dataset.assign_coords(predictor=("predictor", list(PREDICTORS), {"long_name": "linear predictor"}))
     dataset.attrs = {
-        "Conventions": "CF-1.11",
         "title": f"Attributions of linear predictors of lead {lead} over training samples",
         "lead": lead,
         "samples": len(chosen),
         "noise": noise,
     }
-    for sign, (name, part) in enumerate(PARTS.items()):
-        dataset[f"radial_{name}"] = (
-            ("predictor", "pixel", "bootstrap_block", "lag", "distance"),
-            radial[sign],
-            {
-                "long_name": f"sum over distance bin and mean over bootstrap block of the {part} of the attribution",
-                "units": "1",
-                "cell_methods": "distance: sum bootstrap_block: mean (over the samples of the block)",
-            },
-        )
-    long_names = [f"sum over space and mean over samples of the {part} of the attribution" for part in PARTS.values()]
-    for sign, long_name in enumerate([*long_names, "sum of monthly_positive and monthly_negative"]):
-        dataset[f"monthly_{[*PARTS, 'all'][sign]}"] = (
-            ("predictor", "pixel", "lag"),
-            monthly[sign],
-            {"long_name": long_name, "units": "1", "cell_methods": "area: sum"},
-        )
+    for sign, (name, attributes) in enumerate(RADIAL.items()):
+        dims = ("predictor", "pixel", "bootstrap_block", "lag", "distance")
+        dataset[f"radial_{name}"] = dims, radial[sign], attributes
+    for sign, (name, attributes) in enumerate(MONTHLY.items()):
+        dataset[f"monthly_{name}"] = ("predictor", "pixel", "lag"), monthly[sign], attributes
     by_pixel = phi[dataset["pixel_row"].values, dataset["pixel_column"].values]
     for name, values, units, long_name in (
         ("validation_rmse", rmse, "1", "root mean squared error over the validation samples"),

@@ -18,6 +18,7 @@ from sealiency.attribution.attributor import Attributor
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.explanation import make_attributor
 from sealiency.config.attribution import Attribution, SignCheck
+from sealiency.conventions import LATITUDE, LONGITUDE
 from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split, choose_samples
@@ -92,8 +93,12 @@ def check_signs(
                 predicted,
                 {"long_name": "minus the summed attributions of the inputs of a combination", **units},
             ),
-            "mean_actual_change": (axes, average(actual), {"cell_methods": "sample: mean", **units}),
-            "mean_predicted_change": (axes, average(predicted), {"cell_methods": "sample: mean", **units}),
+            "mean_actual_change": (axes, average(actual), {"long_name": "mean over samples of actual_change", **units}),
+            "mean_predicted_change": (
+                axes,
+                average(predicted),
+                {"long_name": "mean over samples of predicted_change", **units},
+            ),
             "tested": (axes, tested.astype(np.int32), {"long_name": "samples with inputs of a combination", **units}),
             "fraction": (
                 axes,
@@ -102,16 +107,15 @@ def check_signs(
             ),
             "fraction_low": (axes, low, {"long_name": "lower end of the 95 % interval of the fraction", **units}),
             "fraction_high": (axes, high, {"long_name": "upper end of the 95 % interval of the fraction", **units}),
-            "pixel_lat": ("pixel", record.lat[[row for _, row, _ in pixels]], {"units": "degrees_north"}),
-            "pixel_lon": ("pixel", record.lon[[column for _, _, column in pixels]], {"units": "degrees_east"}),
+            "pixel_lat": ("pixel", record.lat[[row for _, row, _ in pixels]], LATITUDE),
+            "pixel_lon": ("pixel", record.lon[[column for _, _, column in pixels]], LONGITUDE),
         },
         coords={
             "combination": ("combination", list(COMBINATIONS), {"long_name": "signs of input x and attribution a"}),
-            "pixel": [name for name, _, _ in pixels],
-            "sample": ("sample", samples, {"long_name": "number of the validation sample"}),
+            "pixel": ("pixel", [name for name, _, _ in pixels], {"long_name": "explained pixel"}),
+            "sample": ("sample", samples, {"long_name": "number of the validation sample", "units": "1"}),
         },
         attrs={
-            "Conventions": "CF-1.11",
             "title": f"Signs of the attributions of the lead-{emulator.lead} emulator, tested by taking inputs away",
             "lead": emulator.lead,
             "method": attribution.method,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from sealiency.conventions import LAG
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.models.emulator import Emulator
@@ -96,12 +97,19 @@ def _training_means(emulator: Emulator, windows: SampleWindows, samples: range) 
         inputs += values.double().sum(0).numpy()
         forecast += emulator.forecast(values).double().sum(0).numpy()
         target += windows.targets(batch).double().sum(0).numpy()
-    units = {"units": "1", "cell_methods": "time: mean"}
     count = len(samples)
+
+    def describe(what: str) -> dict[str, str]:
+        return {"long_name": f"mean over training samples of the {what}", "units": "1"}
+
     return {
-        "training_mean_target": (("lat", "lon"), (target / count).astype(np.float32), units),
-        "training_mean_forecast": (("lat", "lon"), (forecast / count).astype(np.float32), units),
-        "training_mean_input": (("lag", "lat", "lon"), (inputs / count).astype(np.float32), units),
+        "training_mean_target": (("lat", "lon"), (target / count).astype(np.float32), describe("target anomaly")),
+        "training_mean_forecast": (
+            ("lat", "lon"),
+            (forecast / count).astype(np.float32),
+            describe("forecast anomaly, not masked"),
+        ),
+        "training_mean_input": (("lag", "lat", "lon"), (inputs / count).astype(np.float32), describe("input anomaly")),
     }
 
 
@@ -176,13 +184,9 @@ def _build_dataset(
     lags = np.arange(-emulator.history, 0, dtype=np.int32)
     skill = xr.Dataset(
         coords={
-            "period": periods,
-            "predictor": list(PREDICTORS),
-            "lag": (
-                "lag",
-                lags,
-                {"long_name": "month of input relative to the first month after it", "units": "month"},
-            ),
+            "period": ("period", periods, {"long_name": "period of the samples"}),
+            "predictor": ("predictor", list(PREDICTORS), {"long_name": "predictor"}),
+            "lag": ("lag", lags, LAG),
             "lat": statistics["lat"],
             "lon": statistics["lon"],
         }
@@ -204,7 +208,6 @@ def _build_dataset(
     rmse = skill["rmse_mean"]
     beats = bool((rmse.sel(predictor="emulator") < rmse.sel(predictor="persistence")).all())
     skill.attrs = {
-        "Conventions": "CF-1.11",
         "title": f"Skill of the lead-{emulator.lead} emulator and of simpler predictors",
         "lead": emulator.lead,
         "beats_persistence": int(beats),

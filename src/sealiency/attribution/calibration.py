@@ -23,7 +23,7 @@ from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.errors import SealiencyError
 from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import choose_device
+from sealiency.models.devices import choose_device, set_up_process
 from sealiency.models.emulator import Emulator
 from sealiency.naming import name_blocks
 from sealiency.provenance import name_processor
@@ -72,7 +72,7 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
     before = time.perf_counter() - start
     grid = (int(record.ocean.shape[0]), int(record.ocean.shape[1]))
     ocean_cells = int(record.ocean.sum())
-    torch.set_num_threads(THREADS)
+    set_up_process(THREADS)
     device = choose_device(configuration.attribution.device)
     network = DenseNet(configuration.network, configuration.samples.history, grid)
     for name, parameter in network.named_parameters():

@@ -23,7 +23,7 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
-from sealiency.models.devices import choose_device, keep_memory
+from sealiency.models.devices import choose_device
 from sealiency.models.emulator import Emulator
 from sealiency.progress import track
 from sealiency.provenance import describe_provenance
@@ -106,7 +106,6 @@ def attribute_pixels(
         If an attribution breaks completeness by more than the method's bound in this precision; sample, pixel and
         value are named, and no shard is written.
     """
-    keep_memory()
     chosen = choose_samples(record.training_samples, settings.samples)
     blocks = divide_samples(chosen, settings.bootstrap_block, int(settings.sample_chunks), chunk)
     samples = [sample for run in blocks for sample in run]

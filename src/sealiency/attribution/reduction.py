@@ -35,11 +35,12 @@ import xarray as xr
 
 from sealiency.attribution.collection import ShardSet, collect_shards
 from sealiency.config.attribution import FARTHEST_KM, Attribution
+from sealiency.conventions import AXES, LAG, MONTHLY, RADIAL
 from sealiency.data.samples import choose_samples
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, sha256, write_whole
 from sealiency.progress import track
-from sealiency.provenance import describe_provenance
+from sealiency.provenance import describe_file
 
 LOGGER = logging.getLogger(__name__)
 # Bytes of sums that a rank holds at once; one pixel is summed whatever it takes.
@@ -142,8 +143,11 @@ def reduce_attributions(
     grid, training = _read_grid(prepared)
     settings = Attribution(**plan, pixel_blocks=len(blocks))
     shards = collect_shards(folder, blocks, choose_samples(training, settings.samples), settings, model, grid)
-    provenance = describe_provenance(
-        {**plan, "blocks": list(blocks)}, {"model": model.model_sha256, "prepared": record_sha256}, seed=model.seed
+    provenance = describe_file(
+        "reduce_shards",
+        {**plan, "blocks": list(blocks)},
+        {"model": model.model_sha256, "prepared": record_sha256},
+        seed=model.seed,
     )
     reduce_shards(shards, grid, target, provenance, communicator)
 
@@ -302,6 +306,7 @@ def _define(file: netCDF4.Dataset, shards: ShardSet, grid: xr.Dataset, provenanc
     """Define all variables, and write the coordinates."""
     identity = shards.identity
     pixels = [pixel for block in shards.pixels for pixel in block]
+    names = np.array([name.encode() for name, _, _ in pixels])
     edges = np.array([*identity.distance_edges, FARTHEST_KM])
     sizes = {
         "pixel": len(pixels),
@@ -311,20 +316,23 @@ def _define(file: netCDF4.Dataset, shards: ShardSet, grid: xr.Dataset, provenanc
         "bounds": 2,
         "lat": identity.rows,
         "lon": identity.columns,
+        "characters": names.dtype.itemsize,
     }
     for name, size in sizes.items():
         file.createDimension(name, size)
     places = {axis: np.array([pixel[at] for pixel in pixels]) for at, axis in enumerate(("lat", "lon"), start=1)}
     first_samples = np.array(shards.samples)[np.cumsum([0, *shards.block_samples[:-1]])]
-    lag_name = "month of input relative to the first month after it"
     distance_attributes = {
         "long_name": "great-circle distance from the explained pixel",
         "units": "km",
         "bounds": "distance_bounds",
     }
     coordinates: list[tuple[str, tuple[str, ...], Any, np.ndarray, dict[str, str]]] = [
-        ("pixel", ("pixel",), str, np.array([name for name, _, _ in pixels], object), {"long_name": "explained pixel"}),
-        ("lag", ("lag",), "i4", np.arange(-identity.history, 0), {"long_name": lag_name, "units": "month"}),
+        (
+            "pixel", ("pixel", "characters"), "S1", names.view("S1").reshape(len(pixels), -1),
+            {"long_name": "explained pixel", "_Encoding": "utf-8"},
+        ),
+        ("lag", ("lag",), "i4", np.arange(-identity.history, 0), LAG),
         ("distance", ("distance",), "f8", (edges[:-1] + edges[1:]) / 2, distance_attributes),
         ("distance_bounds", ("distance", "bounds"), "f8", np.stack([edges[:-1], edges[1:]], 1), {}),
         ("lat", ("lat",), "f8", grid["lat"].values, grid["lat"].attrs),
@@ -339,8 +347,7 @@ def _define(file: netCDF4.Dataset, shards: ShardSet, grid: xr.Dataset, provenanc
             {"long_name": "number of the first sample of the bootstrap block", "units": "1"},
         ),
     ]  # fmt: skip
-    for axis, index in (("lat", "row"), ("lon", "column")):
-        attributes = {key: value for key, value in grid[axis].attrs.items() if key != "axis"}
+    for axis, index, attributes in AXES:
         index_attributes = {"long_name": f"index of the pixel along {axis}", "units": "1"}
         coordinates += [
             (f"pixel_{index}", ("pixel",), "i4", places[axis], index_attributes),
@@ -358,7 +365,6 @@ def _define(file: netCDF4.Dataset, shards: ShardSet, grid: xr.Dataset, provenanc
         del shown[key]
     file.setncatts(
         {
-            "Conventions": "CF-1.11",
             "title": f"Mean attributions of the lead-{identity.lead} emulator over training samples",
             "samples": len(shards.samples),
             "completeness_error": shards.completeness_error,
@@ -369,25 +375,16 @@ def _define(file: netCDF4.Dataset, shards: ShardSet, grid: xr.Dataset, provenanc
 
 
 def _define_means(file: netCDF4.Dataset, sizes: dict[str, int], heatmaps: bool) -> None:
-    parts = {"positive": "positive part", "negative": "absolute value of the negative part"}
     radial = {
         "dims": ("pixel", "bootstrap_block", "lag", "distance"),
         "coordinates": "pixel_lat pixel_lon block_samples first_sample",
-        "cell_methods": "distance: sum bootstrap_block: mean (over the samples of the block)",
     }
-    monthly = {"dims": ("pixel", "lag"), "coordinates": "pixel_lat pixel_lon", "cell_methods": "area: sum"}
-    heatmap = {"dims": ("pixel", "lag", "lat", "lon"), "coordinates": "pixel_lat pixel_lon"}
-    variables: dict[str, dict[str, Any]] = {}
-    for sign, part in parts.items():
-        variables[f"radial_{sign}"] = {
-            "long_name": f"sum over distance bin and mean over bootstrap block of the {part} of the attribution",
-            **radial,
-        }
-    for sign, part in parts.items():
-        variables[f"monthly_{sign}"] = {
-            "long_name": f"sum over space and mean over samples of the {part} of the attribution", **monthly,
-        }  # fmt: skip
-    variables["monthly_all"] = {"long_name": "sum of monthly_positive and monthly_negative", **monthly}
+    monthly = {"dims": ("pixel", "lag"), "coordinates": "pixel_lat pixel_lon"}
+    heatmap = {"dims": ("pixel", "lag", "lat", "lon"), "coordinates": "pixel_lat pixel_lon", "units": "1"}
+    variables: dict[str, dict[str, Any]] = {
+        **{f"radial_{name}": radial | attributes for name, attributes in RADIAL.items()},
+        **{f"monthly_{name}": monthly | attributes for name, attributes in MONTHLY.items()},
+    }
     if heatmaps:
         for sign in SIGNS:
             variables[f"{sign}_mean"] = {
@@ -397,6 +394,7 @@ def _define_means(file: netCDF4.Dataset, sizes: dict[str, int], heatmaps: bool) 
         "long_name": "largest relative error of completeness of the pixel over samples",
         "dims": ("pixel",),
         "coordinates": "pixel_lat pixel_lon",
+        "units": "1",
     }
     for name, attributes in variables.items():
         dims = attributes.pop("dims")
@@ -413,4 +411,4 @@ def _define_means(file: netCDF4.Dataset, sizes: dict[str, int], heatmaps: bool) 
             chunksizes=(1, *(sizes[dim] for dim in dims[1:])) if packed else None,
             fill_value=dtype.type(np.nan),
         )
-        variable.setncatts({"units": "1", **attributes})
+        variable.setncatts(attributes)

@@ -5,11 +5,11 @@ import xarray as xr
 from sealiency.attribution.explanation import make_attributor, sum_attributions
 from sealiency.config.attribution import Attribution
 from sealiency.config.findings import Findings
+from sealiency.conventions import RADIAL
 from sealiency.data.places import list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_blocks
 from sealiency.data.survey import describe_survey
-from sealiency.models.devices import keep_memory
 from sealiency.models.emulator import Emulator
 
 
@@ -39,24 +39,19 @@ def survey_pixels(
     SealiencyError
         If the emulator was trained on another record, no ocean pixel is surveyed, or an attribution is not complete.
     """
-    keep_memory()
     pixels = list_survey_pixels(settings.stride, record.varying)
     blocks = choose_blocks(record.training_samples, settings.samples, settings.bootstrap_block)
     attributor = make_attributor(emulator, record, attribution, attribution.method)
     sums, completeness = sum_attributions(emulator, record, attribution, attributor, pixels, blocks, heatmaps=False)
     survey = describe_survey(record, pixels, blocks, attribution.distance_edges)
     counts = survey["block_samples"]
-    for sign, name in enumerate(("positive", "negative")):
+    for sign, name in enumerate(RADIAL):
         # From (block, pixel, distance, lag).
         values = sums.radial[sign].permute(1, 0, 3, 2).numpy()
         survey[f"radial_{name}"] = (("pixel", "bootstrap_block", "lag", "distance"), values)
         survey[f"radial_{name}"] = survey[f"radial_{name}"] / counts
-        survey[f"radial_{name}"].attrs = {
-            "long_name": f"mean over samples of the sum over cells of the {name} parts of the attributions",
-            "units": "1",
-        }
+        survey[f"radial_{name}"].attrs = RADIAL[name]
     survey.attrs = {
-        "Conventions": "CF-1.11",
         "title": f"Survey of the attributions of the lead-{emulator.lead} emulator",
         "lead": emulator.lead,
         "control": control,

@@ -19,6 +19,14 @@ import xarray as xr
 from dask.optimization import cull
 
 from sealiency.config.data import Basins, Data, Samples
+from sealiency.conventions import (
+    LATITUDE,
+    LEAP_SECOND_CALENDARS,
+    LONGITUDE,
+    TEMPERATURE,
+    TEMPERATURE_DIFFERENCE,
+    describe_flags,
+)
 from sealiency.data.checks import BlockFacts, RecordChecks, describe_block
 from sealiency.data.cluster import compute_in_order, open_cluster
 from sealiency.data.reading.coordinates import find_coordinates
@@ -28,7 +36,7 @@ from sealiency.data.statistics import Statistics, TrainingSums
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, measure_size, read_netcdf, sha256, write_netcdf, write_whole
 from sealiency.progress import track
-from sealiency.provenance import describe_provenance
+from sealiency.provenance import describe_file
 
 LOGGER = logging.getLogger(__name__)
 # Bytes of source files below which a cluster takes longer to start (about 1.5 s) than it saves.
@@ -294,46 +302,42 @@ def _describe_statistics(statistics: Statistics, ocean: xr.DataArray, time: xr.D
     prepared = xr.Dataset(coords={name: (name, axis.values) for name, axis in axes.items()})
     if statistics.trend is not None:
         prepared["trend"] = ("lat", "lon"), statistics.place(statistics.trend)
-        prepared["trend"].attrs = {"long_name": "linear trend of the training months", "units": "degC month-1"}
+        prepared["trend"].attrs = {
+            "long_name": "linear trend of the training months",
+            **TEMPERATURE_DIFFERENCE,
+            "units": "degC month-1",
+        }
         prepared["trend_reference"] = xr.DataArray(
             -statistics.elapsed[0],
             attrs={"long_name": "months from the first month to where the trend is zero", "units": "1"},
         )
     prepared["ocean"] = ("lat", "lon"), ocean.values.astype(np.int8)
     prepared["ocean"].attrs = {
-        "long_name": "ocean mask: cells with data in every month",
         "standard_name": "sea_binary_mask",
-        "units": "1",
+        **describe_flags("ocean mask: cells with data in every month", "land", "sea"),
     }
     monthly = len(statistics.climatology) > 1
     if monthly:
-        prepared["month"] = ("month", np.arange(1, 13))
+        prepared["month"] = ("month", np.arange(1, 13), {"long_name": "calendar month", "units": "1"})
         prepared["climatology"] = ("month", "lat", "lon"), statistics.place(statistics.climatology)
     else:
         prepared["climatology"] = ("lat", "lon"), statistics.place(statistics.climatology[0])
     prepared["climatology"].attrs = {
-        "cell_methods": "time: mean within years time: mean over years" if monthly else "time: mean",
         "long_name": "mean filtered sea surface temperature of the training months",
         "standard_name": "sea_surface_temperature",
-        "units": "degC",
+        **TEMPERATURE,
+        # A cell method names a dimension of the variable, and the months' own is gone.
+        **({"cell_methods": "month: mean (over the training months of a calendar month)"} if monthly else {}),
     }
     prepared["scale"] = xr.DataArray(
         statistics.scale,
-        attrs={"long_name": "standard deviation of the training anomalies over ocean cells", "units": "degC"},
+        attrs={"long_name": "standard deviation of the training anomalies over ocean cells", **TEMPERATURE_DIFFERENCE},
     )
-    prepared["lat"].attrs = {
-        "standard_name": "latitude",
-        "long_name": "latitude",
-        "units": "degrees_north",
-        "axis": "Y",
-    }
-    prepared["lon"].attrs = {
-        "standard_name": "longitude",
-        "long_name": "longitude",
-        "units": "degrees_east",
-        "axis": "X",
-    }
+    prepared["lat"].attrs = {**LATITUDE, "axis": "Y"}
+    prepared["lon"].attrs = {**LONGITUDE, "axis": "X"}
     prepared["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
+    if time.values[0].calendar in LEAP_SECOND_CALENDARS:
+        prepared["time"].attrs["units_metadata"] = "leap_seconds: unknown"
     return prepared
 
 
@@ -387,14 +391,14 @@ def _describe(
     training_months = count_training_months(history, training)
     first, last = time[0], time[training_months - 1]
     return {
-        "Conventions": "CF-1.11",
         "title": "Standardised anomalies of filtered monthly sea surface temperature",
         "filter": settings.filter,
         "filter_width_months": settings.filter_width,
         "region": json.dumps(settings.region.model_dump()),
         "training_period": f"{first.year:04d}-{first.month:02d}..{last.year:04d}-{last.month:02d}",
         "training_months": training_months,
-        **describe_provenance(
+        **describe_file(
+            "prepare_record",
             {"data": settings.describe_preparation(), "history": history, "training": training},
             inputs,
         ),

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sealiency.config.attribution import FARTHEST_KM
+from sealiency.conventions import AXES, LAG
 from sealiency.data.prepare import PreparedRecord
 
 
@@ -39,11 +40,7 @@ def describe_survey(
         {"distance_bounds": (("distance", "bounds"), np.stack([edges[:-1], edges[1:]], 1))},
         coords={
             "pixel": ("pixel", [name for name, _, _ in pixels], {"long_name": "explained pixel"}),
-            "lag": (
-                "lag",
-                np.arange(-record.training_samples.start, 0, dtype=np.int32),
-                {"long_name": "month of input relative to the first month after it", "units": "month"},
-            ),
+            "lag": ("lag", np.arange(-record.training_samples.start, 0, dtype=np.int32), LAG),
             "distance": (
                 "distance",
                 (edges[:-1] + edges[1:]) / 2,
@@ -65,15 +62,13 @@ def describe_survey(
             ),
         },
     )
-    for at, (axis, index) in enumerate((("lat", "row"), ("lon", "column")), start=1):
+    for at, (axis, index, attributes) in enumerate(AXES, start=1):
         places = np.array([pixel[at] for pixel in pixels], np.int32)
-        coordinate = record.statistics[axis]
-        attributes = {key: value for key, value in coordinate.attrs.items() if key != "axis"}
         index_attributes = {"long_name": f"index of the pixel along {axis}", "units": "1"}
         dataset = dataset.assign_coords(
             {
                 f"pixel_{index}": ("pixel", places, index_attributes),
-                f"pixel_{axis}": ("pixel", coordinate.values[places], attributes),
+                f"pixel_{axis}": ("pixel", record.statistics[axis].values[places], attributes),
             }
         )
     return dataset

@@ -23,6 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sealiency.config.data import Region, SyntheticWorld
+from sealiency.conventions import LATITUDE, LONGITUDE, TEMPERATURE
 from sealiency.data import world_physics
 from sealiency.data.world_physics import Floats, OceanCells
 from sealiency.errors import SealiencyError
@@ -142,7 +143,6 @@ def read_propagator(path: str | Path) -> tuple[scipy.sparse.csr_array, Floats, F
 def _describe_record(settings: SyntheticWorld, region: Region) -> dict[str, Any]:
     side = settings.resolution
     return {
-        "Conventions": "CF-1.11",
         "title": TITLE,
         "source": "synthetic: anomalies advected by a Stommel gyre, diffused, damped and forced by noise",
         "comment": f"Simulated in the box {region.south:g}..{region.north:g} degrees north, "
@@ -173,7 +173,7 @@ def _write_record(values: NDArray[np.float32], first_year: int, attributes: dict
     tos = {
         "standard_name": "sea_surface_temperature",
         "long_name": "Sea Surface Temperature",
-        "units": "degC",
+        **TEMPERATURE,
         "cell_methods": "area: mean where sea time: mean",
     }
     time = {
@@ -184,20 +184,8 @@ def _write_record(values: NDArray[np.float32], first_year: int, attributes: dict
         "axis": "T",
         "bounds": "time_bnds",
     }
-    lat = {
-        "standard_name": "latitude",
-        "long_name": "latitude",
-        "units": "degrees_north",
-        "axis": "Y",
-        "bounds": "lat_bnds",
-    }
-    lon = {
-        "standard_name": "longitude",
-        "long_name": "longitude",
-        "units": "degrees_east",
-        "axis": "X",
-        "bounds": "lon_bnds",
-    }
+    lat = {**LATITUDE, "axis": "Y", "bounds": "lat_bnds"}
+    lon = {**LONGITUDE, "axis": "X", "bounds": "lon_bnds"}
     dataset = xr.Dataset(
         {
             # Land holds the fill value already: the encoding below only declares it.
@@ -213,13 +201,12 @@ def _write_record(values: NDArray[np.float32], first_year: int, attributes: dict
         },
         attrs=attributes,
     )
-    encoding: dict[str, dict[str, Any]] = {name: {"_FillValue": None} for name in ("time_bnds", "lat_bnds", "lon_bnds")}
-    encoding["tos"] = {
+    encoding = {
         "_FillValue": np.float32(FILL),
         "missing_value": np.float32(FILL),
         "chunksizes": (1, rows, columns),
     }
-    write_netcdf(dataset, path, encoding=encoding, unlimited_dims=["time"])
+    write_netcdf(dataset, path, encoding={"tos": encoding}, unlimited_dims=["time"])
 
 
 def _write_propagator(
@@ -227,8 +214,6 @@ def _write_propagator(
 ) -> None:
     eastward, northward = world_physics.cell_velocities(cells, current)
     entries = propagator.tocoo()
-    lat = {"standard_name": "latitude", "long_name": "latitude of the cell", "units": "degrees_north"}
-    lon = {"standard_name": "longitude", "long_name": "longitude of the cell", "units": "degrees_east"}
     weight = {"long_name": "share of the anomaly of cell `column` that is in cell `row` one month later", "units": "1"}
     row = {"long_name": "cell that receives, counted from 0", "units": "1"}
     column = {"long_name": "cell that gives, counted from 0", "units": "1"}
@@ -242,10 +227,9 @@ def _write_propagator(
             "eastward_current": ("cell", eastward, u),
             "northward_current": ("cell", northward, v),
         },
-        coords={"lat": ("cell", cells.lat, lat), "lon": ("cell", cells.lon, lon)},
+        coords={"lat": ("cell", cells.lat, LATITUDE), "lon": ("cell", cells.lon, LONGITUDE)},
         attrs={
             **provenance,
-            "Conventions": "CF-1.11",
             "title": "Monthly propagator of the synthetic world: the matrix that carries anomalies one month on",
             "comment": "A sparse matrix by its entries: x(t+1) = A x(t) + forcing, with A[row, column] = propagator; "
             "its i-th power carries anomalies i months on",

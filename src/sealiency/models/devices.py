@@ -34,17 +34,19 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if in_hardware else torch.float32
 
 
-def keep_memory() -> None:
-    """Let the process keep the memory that it frees, where the C library can.
+def set_up_process(threads: int) -> None:
+    """Get this process ready to run a network: so many processor threads, and memory that it keeps, where it can.
 
     By default glibc gives blocks of tens of MB back to the system at once, and getting them anew, page by page, takes as
     long as the arithmetic done in them.
     """
-    trim_threshold, mmap_threshold = -1, -3
+    torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for parameter in (trim_threshold, mmap_threshold):
-            mallopt(parameter, 2**31 - 1)
+        # No mappings, rather than of larger blocks alone: older versions of glibc refuse a threshold above 32 MB.
+        trim_threshold, most_mappings = -1, -4
+        mallopt(trim_threshold, -1)
+        mallopt(most_mappings, 0)
 
 
 @contextmanager

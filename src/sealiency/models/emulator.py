@@ -13,6 +13,7 @@ from sealiency.config.emulator import Network
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
 from sealiency.models.densenet import DenseNet
+from sealiency.models.devices import set_up_process
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
     path
         The file.
     threads
-        Processor threads that PyTorch may use from now on; None leaves its own choice.
+        Processor threads of a process that runs the network (`set_up_process`); None only reads the file.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
         If the file is damaged or no emulator of this project.
     """
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_up_process(threads)
     content = load_torch(path, "network", "history", "ocean", "weights", "lead", "seed", "prepared_sha256")
     try:
         network = DenseNet(Network(**content["network"]), content["history"], tuple(content["ocean"].shape))

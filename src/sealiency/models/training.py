@@ -22,7 +22,7 @@ from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
 from sealiency.models.controls import randomise
 from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import choose_device, choose_precision
+from sealiency.models.devices import choose_device, choose_precision, set_up_process
 from sealiency.models.emulator import load_torch, save_torch
 from sealiency.models.interruption import Stopped, claim, collect_signals
 from sealiency.provenance import describe_provenance, hash_settings, name_processor
@@ -173,7 +173,7 @@ def train_and_save(
     Stopped
         If SIGTERM or SIGUSR1 ended training; the same call goes on from the checkpoint.
     """
-    torch.set_num_threads(threads)
+    set_up_process(threads)
     split = record.split(settings.lead, samples)
     checkpoint = emulator.with_name("checkpoint.pt")
     everything = {
