@@ -17,6 +17,7 @@ from sealiency.esgf.manifest import name_manifest
 from sealiency.esgf.resolve import check_manifest, resolve_dataset
 from sealiency.files import write_whole
 from sealiency.site.check import check_site
+from sealiency.validation import describe_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sealiency", description="Helpers around the sealiency workflow.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    validate = commands.add_parser("validate", help="check configuration files and list every problem")
+    validate = commands.add_parser(
+        "validate",
+        help="check configuration files, and the record where it is there; list every problem and what a run takes",
+    )
     validate.add_argument("files", nargs="+", type=Path)
     document = commands.add_parser("document", help="write config/default.yaml, its schema and docs/configuration.md")
     document.add_argument("--root", type=Path, default=Path(), help="top folder of the checkout")
@@ -71,12 +75,13 @@ def _validate(files: Sequence[Path]) -> int:
     status = 0
     for path in files:
         try:
-            read_configuration(path)
+            described = describe_run(read_configuration(path))
         except SealiencyError as error:
-            print(error, file=sys.stderr)
+            # Problems of the settings name their file; what is found beyond them does not.
+            print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
             status = 1
         else:
-            print(f"{path}: valid")
+            print(f"{path}: valid\n{described}")
     return status
 
 

@@ -333,6 +333,69 @@ def test_one_value_serves_every_lead():
     assert {(lead.epochs, lead.dropout, lead.learning_rate) for lead in resolved} == {(7, 0.3, 1e-2)}
 
 
+# --- keys that stand twice, and values beyond all measure ---
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("leads: [1]\ndata:\n  trend: none\nleads: [6]\n", "the key 'leads' stands twice, in lines 1 and 4"),
+        ("data:\n  trend: none\n  filter: none\n  trend: linear\n", "the key 'trend' stands twice, in lines 2 and 4"),
+        ("training: {epochs: {1: 5, 6: 5, 1: 7}}\n", "the key '1' stands twice, in lines 1 and 1"),
+        ('{"leads": [1],\n "leads": [6]}', "the key 'leads' stands twice, in lines 1 and 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, text, words):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(SealiencyError) as caught:
+        read_configuration(path)
+    assert str(caught.value) == f"{path}: {words}; leave one of them out"
+
+
+def test_a_merged_key_may_be_said_again(tmp_path):
+    (tmp_path / "my.yaml").write_text("run: &same {name: a, folder: b}\nfigures: {zoom: 3}\n")
+    assert read_configuration(tmp_path / "my.yaml").run.name == "a"
+    (tmp_path / "two.yaml").write_text("training:\n  <<: {patience: 3, epochs: 4}\n  patience: 5\n")
+    assert read_configuration(tmp_path / "two.yaml").training.patience == 5
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "key",
+    ["training.learning_rate", "training.weight_decay", "figures.zoom", "attribution.memory_gb", "data.region.south"],
+)
+def test_what_is_no_finite_number_is_refused(tmp_path, key, value):
+    section, *rest = key.split(".")
+    text = f"{section}: {{{': {'.join(rest)}: {value}}}" + "}" * (len(rest) - 1)
+    (tmp_path / "my.yaml").write_text(text)
+    with pytest.raises(SealiencyError, match=rf"{key} = -?(inf|nan): input should be"):
+        read_configuration(tmp_path / "my.yaml")
+
+
+def test_names_fit_into_file_names():
+    long = "a" * 61
+    assert "run.name = " in refuse({"run": {"name": long}})
+    assert "attribution.pixels.0.name = " in refuse(
+        {"attribution": {"pixels": [{"name": long, "row": 1, "column": 1}]}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("1e-3", 0.001), ("1.0e-3", 0.001), ("'0.001'", 0.001), ("0.001", 0.001)],
+)
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path, text, rate):
+    (tmp_path / "my.yaml").write_text(f"training: {{learning_rate: {text}}}")
+    assert read_configuration(tmp_path / "my.yaml").training.learning_rate == rate
+
+
+def test_a_date_that_yaml_makes_of_a_month_is_refused_by_its_key(tmp_path):
+    (tmp_path / "my.yaml").write_text("data: {first_month: 1950-01-01}")
+    with pytest.raises(SealiencyError, match=r"data.first_month = .*1950.*: input should be a valid string"):
+        read_configuration(tmp_path / "my.yaml")
+
+
 # --- places that follow the region ---
 
 PACIFIC = {"south": -15, "north": 15, "west": 150, "east": 280}

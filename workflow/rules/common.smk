@@ -13,13 +13,14 @@ from snakemake.exceptions import WorkflowError
 from sealiency.attribution.planning import plan_shards
 from sealiency.config.attribution import SCHEDULING, select_block
 from sealiency.config.emulator import resolve_training
-from sealiency.config.run import parse_configuration
+from sealiency.config.run import parse_configuration, read_settings
 from sealiency.errors import SealiencyError
 from sealiency.logs import describe_failures
 from sealiency.naming import fill
 from sealiency.provenance import hash_code
 from sealiency.recovery import Presence
 from sealiency.report.captions import render_caption
+from sealiency.validation import check_run
 
 BEGUN = time.time()
 # Snakemake keeps its jobs to the end: looking for garbage among ten thousand takes an eighth of their planning.
@@ -72,6 +73,9 @@ def refuse_full_disk():
         raise WorkflowError(f"{RUN}: {said}")
 
 
+for file in workflow.overwrite_configfiles:
+    # Snakemake itself would take the last of two equal keys.
+    checked(read_settings, file, "sections such as `data:`")
 CONFIG = checked(
     parse_configuration,
     config,
@@ -79,6 +83,7 @@ CONFIG = checked(
 )
 # Once and for all rules: after this line no setting of the attribution is `auto`.
 PLAN = checked(plan_shards, CONFIG)
+checked(check_run, CONFIG, PLAN.grid)
 CONFIG = CONFIG.model_copy(update={"attribution": PLAN.attribution})
 RUN = f"{CONFIG.run.folder}/{CONFIG.run.name}"
 SEED = CONFIG.training.seeds[0]

@@ -159,6 +159,19 @@ def count_multiplications(network: Network, history: int, rows: int, columns: in
     )
 
 
+def count_parameters(network: Network, history: int, rows: int, columns: int) -> int:
+    """Return the trained numbers of the network; see `list_layers` for the parameters."""
+    layers = list_layers(network, history, rows, columns)
+    weights = sum(layer.kernel**2 * layer.channels_in * layer.channels_out for layer in layers)
+    # The layer over all cells, listed by its multiplications, is shared by the channels.
+    quarter = math.ceil(rows / 4) * math.ceil(columns / 4)
+    shared = layers[0].channels_out + network.dense_layers[0] * network.growth_rate
+    weights -= (shared // 2 - quarter) * quarter if network.linear_bottleneck else 0
+    # Scale and shift of the batch norm before each convolution but the first; the linear layer has none.
+    norms = sum(2 * layer.channels_in for layer in layers[1:]) - (2 * (shared // 2) if network.linear_bottleneck else 0)
+    return weights + norms
+
+
 def describe_measured(configuration: Configuration) -> dict[str, Any]:
     """Return the settings that speed depends on, as plain values: a calibration serves a run that has the same."""
     attribution, data = configuration.attribution, configuration.data

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sealiency.config.base import Section
+from sealiency.config.base import LONGEST_NAME, Section
 from sealiency.config.data import Region
 
 # Half the circumference of the Earth.
@@ -77,7 +77,7 @@ def name_baseline(method: str, samples: int) -> str:
 class Pixel(Section):
     """One output pixel: by row and column of the region's grid (0 in the south-west), by latitude and longitude, or by a rule."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=LONGEST_NAME)
     """Name in files and figures: letters and digits."""
     row: int | None = Field(default=None, ge=0)
     """Row of the region's grid, counted from the south."""
@@ -123,7 +123,7 @@ class Attribution(Section):
     heatmaps: Literal["listed"] | bool = "listed"
     """Keep mean heatmaps beside the monthly and radial sums: for listed pixels only, or true or false; for every ocean
     pixel of the paper's region they are 14 GB a lead before compression."""
-    distance_edges: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = [
+    distance_edges: list[Annotated[float, Field(ge=0)]] = [
         *range(0, 2000, 100),
         *range(2000, 6000, 500),
     ]
@@ -137,9 +137,9 @@ class Attribution(Section):
     job_minutes and memory_gb, so that a change of these or of the calibration can change the blocks and make shards anew."""
     sample_chunks: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Chunks of whole bootstrap blocks that the samples are divided into, one job each; auto sizes them likewise."""
-    job_minutes: float = Field(default=30, gt=0, allow_inf_nan=False)
+    job_minutes: float = Field(default=30, gt=0)
     """Duration that auto aims at for one job, minutes."""
-    memory_gb: float = Field(default=4, gt=0, le=1e6, allow_inf_nan=False)
+    memory_gb: float = Field(default=4, gt=0, le=1e6)
     """Working memory of one job, GB, half for its sums and half for its passes: the largest block and the number of samples
     attributed at once follow from it."""
     calibration: str | None = None
@@ -148,7 +148,7 @@ class Attribution(Section):
     """Arithmetic of the attributions; sums are float64 in any case. bfloat16 and tf32 (GPU only) serve deeplift and
     deeplift_shap and trade accuracy for speed: docs/attribution.md has their measured errors; under them the other
     methods of instance.methods use float32."""
-    integration_steps: int = Field(default=64, ge=2)
+    integration_steps: int = Field(default=64, ge=2, le=100_000)
     """Steps of integrated gradients."""
     occlusion_window: tuple[Length, Length, Length] = (1, 7, 7)
     """Months, rows and columns that occlusion sets to zero together; windows lie side by side and are cut off at the edges.
@@ -158,7 +158,7 @@ class Attribution(Section):
     effect on other methods, deeplift among them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where attribution runs; auto takes a GPU if there is one."""
-    ranks: int = Field(default=2, ge=2)
+    ranks: int = Field(default=2, ge=2, le=10_000)
     """MPI ranks of the reduction; Slurm's executor takes no MPI job of one."""
 
     def describe_baseline(self, method: str | None = None) -> str:

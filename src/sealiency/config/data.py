@@ -66,7 +66,7 @@ class Files(Section):
     """Paths or glob patterns, relative to the working directory; ~ and environment variables are expanded."""
     variable: str | None = None
     """Name of the variable; null finds the one variable whose standard name is a sea surface temperature."""
-    missing: list[Annotated[float, Field(allow_inf_nan=False)]] = []
+    missing: list[float] = []
     """Values, in the files' own units, that mark missing data and are not declared in the files, such as [-1000] where ice
     is."""
     stamp: Literal["start", "middle", "end"] | None = None

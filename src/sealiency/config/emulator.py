@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from sealiency.config.base import Section
 
 Lead = Annotated[int, Field(ge=1, le=120)]
+Layers = Annotated[int, Field(ge=0, le=1000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -17,7 +18,7 @@ class Network(Section):
     """Channels after the first convolution."""
     growth_rate: int = Field(default=16, ge=1)
     """Channels that each dense layer adds."""
-    dense_layers: tuple[int, int, int] = (3, 6, 3)
+    dense_layers: tuple[Layers, Layers, Layers] = (3, 6, 3)
     """Layers of the three dense blocks."""
     upsampling: Literal["nearest", "bicubic"] = "nearest"
     """Interpolation of the two upsampling steps: nearest as in the paper's table, bicubic as in its text."""
@@ -39,9 +40,9 @@ class Training(Section):
     """Dropout of whole channels after each dense layer, by lead in months or one for all."""
     batch_size: int = Field(default=128, ge=1)
     """Samples of one optimiser step."""
-    learning_rate: float = Field(default=7e-4, gt=0)
+    learning_rate: float = Field(default=7e-4, gt=0, le=10)
     """Initial learning rate of AdamW."""
-    weight_decay: float = Field(default=1e-7, ge=0)
+    weight_decay: float = Field(default=1e-7, ge=0, le=10)
     """Weight decay of AdamW."""
     schedule: Literal["step", "cosine", "constant"] = "step"
     """Learning rate by epoch: times 0.99 every 3 epochs, half a cosine down to 0, or constant."""

@@ -27,7 +27,7 @@ class Findings(Section):
     """Training samples surveyed, spread evenly over the training period; all of them if there are fewer."""
     bootstrap_block: int = Field(default=4, ge=1)
     """Surveyed samples that are kept together as one; the moving-block bootstrap draws runs of these."""
-    draws: int = Field(default=1000, ge=100)
+    draws: int = Field(default=1000, ge=100, le=1_000_000)
     """Draws of the bootstrap."""
     seed: int = Field(default=0, ge=0)
     """Seed of the bootstrap's draws."""
@@ -36,5 +36,5 @@ class Findings(Section):
     or the regression is the more local one by construction."""
     far_km: float = Field(default=3000, gt=0, le=20015)
     """Distance beyond which a contribution counts as a teleconnection: from the next of attribution.distance_edges on."""
-    simulated_years: int = Field(default=2000, ge=100)
+    simulated_years: int = Field(default=2000, ge=100, le=1_000_000)
     """Years of the embedded world simulated for its best linear predictor (data.source: synthetic)."""

@@ -20,7 +20,7 @@ from sealiency.config.attribution import (
     Instance,
     SignCheck,
 )
-from sealiency.config.base import WILDCARD, Section
+from sealiency.config.base import LONGEST_NAME, WILDCARD, Section
 from sealiency.config.consistency import find_conflicts
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Lead, Network, Training
@@ -34,7 +34,7 @@ _UNION_MEMBER = re.compile(r"[\[(]|^(int|float|str|dict|constrained-int|constrai
 class Run(Section):
     """Where results go."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     """Name of the run; everything it makes lies in folder/name."""
     folder: str = "results"
     """Folder of all runs, relative to the working directory."""
@@ -154,6 +154,24 @@ def read_configuration(path: str | Path) -> Configuration:
     return parse_configuration(read_settings(path, "sections such as `data:`"), str(path))
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that stands twice in a mapping instead of taking the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            # A merge key brings in what the mapping itself may say again.
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise SealiencyError(
+                        f"the key {key.value!r} stands twice, in lines {lines[key.value]} and {line}; leave one of them out"
+                    )
+                lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_settings(path: str | Path, expected: str) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
@@ -167,10 +185,12 @@ def read_settings(path: str | Path, expected: str) -> dict[str, Any]:
     Raises
     ------
     SealiencyError
-        If it cannot be read, is no YAML or holds something else.
+        If it cannot be read, is no YAML, holds something else or the same key twice.
     """
     try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        settings = yaml.load(Path(path).read_text(encoding="utf-8"), _OnceLoader) or {}
+    except SealiencyError as error:
+        raise SealiencyError(f"{path}: {error}") from None
     except OSError as error:
         raise SealiencyError(f"{path}: {error.strerror}; name a readable configuration file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

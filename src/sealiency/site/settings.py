@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sealiency.config.base import Section
 from sealiency.config.run import describe_problems, read_settings
@@ -29,6 +29,8 @@ _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 
 class Partition(Section):
     """What one job may ask of a partition; a limit that is left out is none."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     max_runtime: Limit | str = math.inf
     """Longest run time: minutes, or text such as "12h", "2d" or "1-12:00:00"."""
