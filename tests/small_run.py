@@ -37,8 +37,6 @@ SETTINGS: dict[str, Any] = {
         "bootstrap_block": 3,
         "sample_chunks": 2,
     },
-    "instance": {"compared": {"name": "coast", "lat": 50.5, "lon": -48.5}},
-    "ablation": {"region": {"south": 44, "north": 48, "west": -42, "east": -38}},
     "findings": {
         "controls": ["random"],
         "stride": 6,
