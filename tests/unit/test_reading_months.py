@@ -152,6 +152,11 @@ def test_whole_months_need_no_calendar(tmp_path, sst, values, units):
     assert read_months(dataset, tmp_path / "a.nc") == EXPECTED
 
 
+def test_whole_months_may_mark_the_end(tmp_path, sst):
+    dataset = stamp(sst, np.arange(1, MONTHS + 1), "months since 1950-01-01")
+    assert read_months(dataset, tmp_path / "a.nc", stamp="end") == EXPECTED
+
+
 @pytest.mark.parametrize(
     ("values", "units", "words"),
     [

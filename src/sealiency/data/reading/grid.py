@@ -16,7 +16,7 @@ HALF_CELL = 0.51
 HOLE, WIDE_HOLE = 1.6, 4
 # Beyond the last row at a pole there is no other.
 POLES = (-90, 90)
-# degC by which a place that stands twice may differ from itself: the rounding of packed values.
+# degC by which a place or month that stands twice may differ from itself: the rounding of packed values.
 SAME_CELSIUS = 0.01
 
 

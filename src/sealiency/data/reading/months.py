@@ -79,7 +79,7 @@ def read_months(dataset: xr.Dataset, time: xr.DataArray, stamp: str | None, path
     """
     attributes = {name: value for name, value in time.attrs.items() if name in ("units", "calendar")}
     values = _read_stamps(time, path)
-    months = _count_whole_months(values, attributes, path)
+    months = _count_whole_months(values, attributes, stamp, path)
     if months is not None:
         calendar = str(attributes.get("calendar", "standard"))
         return Months(months, np.array([middle_of_month(number, calendar) for number in months.tolist()]), ())
@@ -120,7 +120,9 @@ def _read_stamps(time: xr.DataArray, path: str) -> np.ndarray:
     return values
 
 
-def _count_whole_months(values: np.ndarray, attributes: dict[str, str], path: str) -> np.ndarray | None:
+def _count_whole_months(
+    values: np.ndarray, attributes: dict[str, str], stamp: str | None, path: str
+) -> np.ndarray | None:
     """Return months where they are counted as such, or written as one number or text; None where a calendar is needed."""
     units = str(attributes.get("units", "")).strip()
     since = SINCE.fullmatch(units)
@@ -148,7 +150,7 @@ def _count_whole_months(values: np.ndarray, attributes: dict[str, str], path: st
     halves = np.floor(months)
     slack = ROUNDED * length if length > 1 else ROUNDED
     if (np.abs(months - whole) <= slack).all():
-        counted = whole
+        counted = whole - (stamp == "end")
     elif (np.abs(months - halves - 0.5) <= slack).all():
         counted = halves
     else:

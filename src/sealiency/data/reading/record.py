@@ -15,7 +15,7 @@ import xarray as xr
 
 from sealiency.config.data import Data, Files
 from sealiency.data.reading.coordinates import SAME_DEGREES, find_coordinates
-from sealiency.data.reading.grid import Cells, crop_region, find_cells, merge_same_places
+from sealiency.data.reading.grid import SAME_CELSIUS, Cells, crop_region, find_cells, merge_same_places
 from sealiency.data.reading.months import middle_of_month, name_month, read_months
 from sealiency.data.reading.source import open_source
 from sealiency.data.reading.variable import Packing, find_variable, read_offset, to_celsius
@@ -26,8 +26,6 @@ LOGGER = logging.getLogger(__name__)
 # Months read at once, and as many as make 80 MB in float32 on grids of more than 170,000 cells.
 MONTHS_PER_CHUNK = 120
 VALUES_PER_CHUNK = 20_000_000
-# degC by which a month that two files hold may differ: the rounding of packed values.
-SAME_CELSIUS = 0.01
 # Months, spread over the record, in which a cell must hold one value before all are looked at.
 MONTHS_LOOKED_AT = 6
 
