@@ -88,6 +88,14 @@ def test_packed_land_is_missing(tmp_path, sst, land, attrs):
     np.testing.assert_allclose(values, expected, atol=0.00051)
 
 
+def test_default_fill_value_counts_beside_what_the_user_names(tmp_path, sst):
+    dataset = pack(sst, -32767)
+    dataset["tos"][3, 2, 2] = -20000
+    values = read(dataset, tmp_path / "a.nc", missing=[-5])
+    assert np.isnan(values[3, 2, 2])
+    np.testing.assert_array_equal(np.isnan(values[4]), LAND)
+
+
 def test_packed_unsigned_numbers(tmp_path, sst):
     expected = sst["tos"].values.copy()
     dataset = pack(sst, 65535, scale=0.001, offset=0.0, dtype="u2")

@@ -131,7 +131,7 @@ class Packing:
         packed = bool(scale.size or offset.size)
         whole = packed and dtype.kind in "iu"
         stored: list[Any] = []
-        unpacked = list(missing)
+        unpacked: list[float] = []
         for marker in (*numbers("_FillValue"), *numbers("missing_value")):
             if unsigned and marker < 0:
                 marker = int(marker) + 2 ** (8 * dtype.itemsize)
@@ -160,7 +160,7 @@ class Packing:
             # Both attributes mostly name the same.
             stored_missing=tuple(dict.fromkeys(stored)),
             stored_range=everything if in_unpacked else limits,
-            missing=tuple(unpacked),
+            missing=(*unpacked, *missing),
             valid_range=limits if in_unpacked else everything,
         )
 
