@@ -37,7 +37,7 @@ def test_a_plan_with_manifest_names_every_file_and_asks_nobody(run, archive):
 def test_only_the_months_of_the_run_are_fetched(decades, tmp_path):
     root = copy_root(decades, tmp_path)
     with Archive(root) as archive:
-        run = Run(tmp_path / "work", archive, first_month="0012-07", last_month="0018-12")
+        run = Run(tmp_path / "work", archive, first_month="0011-07", last_month="0018-12")
         answer = run.fetch()
         assert answer.returncode == 0, answer.stdout
         assert run.names() == [MIDDLE]
