@@ -10,7 +10,7 @@ from accounting import DONE, list_jobs
 
 pytestmark = pytest.mark.slurm
 
-LOCAL = {"plan_run", "write_summary", "write_report"}
+LOCAL = {"plan_run", "plan_reduction", "write_summary", "write_report"}
 ON_GPUS = {"train_emulator": 1, "attribute_pixels": 6}
 ON_GPUS |= dict.fromkeys(("explain_instance", "check_signs", "survey_pixels", "compare_methods"), 1)
 CORES = dict.fromkeys(("train_emulator", "explain_instance", "evaluate_emulator", "ablate_region"), 8)

@@ -126,3 +126,8 @@ def test_files_that_are_there_are_opened(validate, tmp_path):
     assert status == 1
     assert "data.files.paths: " in said
     assert "names no file" in said
+
+
+def test_the_defaults_fit_their_own_record():
+    configuration = parse_configuration({}, "my.yaml")
+    check_run(configuration, plan_shards(configuration).grid)

@@ -51,7 +51,7 @@ class SyntheticWorld(Section):
 
     resolution: Literal[1, 2, 5] = 2
     """Side of a grid cell, degrees."""
-    years: int = Field(default=80, ge=5, le=9999)
+    years: int = Field(default=400, ge=5, le=9999)
     """Length of the record, years."""
     years_per_file: int = Field(default=20, ge=1)
     """Length of one file, years."""
