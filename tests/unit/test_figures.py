@@ -280,6 +280,29 @@ def test_banner_title_and_panels_do_not_overlap_and_stay_on_the_figure(name):
     assert figure.bbox.x0 < box["no skill"].x0 < box["no skill"].x1 < figure.bbox.x1
 
 
+def test_labels_of_low_wide_maps_do_not_overlap():
+    # A strip of sea whose edges are round numbers, where ticks stand.
+    def strip(dataset: xr.Dataset) -> xr.Dataset:
+        return dataset.isel(lat=slice(1, 6)).assign_coords(lon=-58.75 + 2.5 * np.arange(LON.size))
+
+    skill = strip(make_skill())
+    pixel = make_heatmaps().assign(pixel_lon=("pixel", [-41.25]))
+    for figure in (
+        plot_ablation(strip(make_ablation()), skill, SETTINGS),
+        plot_group({1: skill}, {1: strip(pixel)}, "group", SETTINGS, 1),
+    ):
+        figure.draw_without_rendering()
+        labels = [axes.yaxis.label for axes in figure.get_axes()]
+        for axes in figure.get_axes():
+            # Those beyond the ends of an axis are not drawn.
+            low, high = sorted(axes.get_xlim())
+            labels += [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+        boxes = [(label.get_text(), label.get_window_extent()) for label in labels if label.get_text()]
+        assert len(boxes) > 10
+        overlapping = [(a, b) for at, (a, one) in enumerate(boxes) for b, two in boxes[:at] if one.overlaps(two)]
+        assert overlapping == []
+
+
 def test_group_names_each_lead_without_skill_in_banner_and_panel():
     skill = {1: make_skill(1), 6: make_skill(6, beats=0), 9: make_skill(9, beats=0)}
     figure = plot_group(skill, {lead: make_heatmaps(lead) for lead in skill}, "group", SETTINGS, 1)

@@ -265,9 +265,12 @@ def draw_map(
     )
     # Longitudes stand side by side, so a panel that is not wide has room for few.
     wide = window.east - window.west > 1.3 * map_aspect(field) * (window.north - window.south)
-    for axis, text, most in ((axes.xaxis, longitude_text, 5 if wide else 3), (axes.yaxis, latitude_text, 5)):
+    for axis, most in ((axes.xaxis, 5 if wide else 3), (axes.yaxis, 5)):
         axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 1.5, 2, 3, 4, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(lambda degrees, _, text=text: text(degrees)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda lat, _: latitude_text(lat)))
+    # On the eastern edge it would run into the western one of the next panel.
+    last = window.east - 0.02 * (window.east - window.west)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda lon, _: longitude_text(lon) if lon < last else ""))
     axes.tick_params(length=2.5, pad=2)
 
 
@@ -330,7 +333,7 @@ def add_colorbar(
     An inset is to the right, too, and keeps to the height of its panel where the map does not fill its place.
     """
     room: dict[str, Any]
-    bins = 5
+    bins, label = 5, scale.label
     if location == "inset":
         assert isinstance(axes, Axes)
         room = {"cax": axes.inset_axes((1.04, 0.0, 0.05, 1.0))}
@@ -341,12 +344,20 @@ def add_colorbar(
         # A bar under one small panel has room for few numbers of many digits.
         bins = 5 if several or location == "right" else 4
     bar = figure.colorbar(ScalarMappable(scale.norm, scale.colormap), extend=scale.extend, **room)
-    bar.set_label(scale.label if location != "inset" else scale.label.replace(" (", "\n("))
+    if location == "inset" or (location == "right" and isinstance(axes, Axes) and _is_flat(axes)):
+        label = label.replace(" (", "\n(")
+    bar.set_label(label)
     bar.locator = MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10])
     # No power of ten apart from the numbers: it would lie on the label or the title.
     bar.formatter = FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
     bar.update_ticks()
     bar.ax.tick_params(length=2.5, pad=2)
+
+
+def _is_flat(axes: Axes) -> bool:
+    """Tell whether a map is less than half as high as it is wide, too low for a long label beside it."""
+    (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
+    return float(axes.get_aspect()) * (north - south) < 0.5 * (east - west)
 
 
 def draw_overview(
