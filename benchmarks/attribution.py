@@ -29,8 +29,8 @@ from sealiency.attribution.attributor import FlatOutput
 from sealiency.attribution.deeplift import DeepLift
 from sealiency.config.attribution import Attribution
 from sealiency.config.emulator import Network
-from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import arithmetic, choose_device, set_up_process
+from sealiency.emulators.devices import arithmetic, choose_device, set_up_process
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.provenance import name_processor
 
 GRID = (70, 125)

@@ -54,9 +54,9 @@ def write_inputs(folder: Path, ocean: np.ndarray) -> dict[str, Any]:
     from sealiency.attribution.shards import hash_rule
     from sealiency.config.attribution import Attribution
     from sealiency.config.emulator import Network
+    from sealiency.emulators.emulator import hash_weights, save_torch
+    from sealiency.emulators.networks.densenet import DenseNet
     from sealiency.files import sha256
-    from sealiency.models.densenet import DenseNet
-    from sealiency.models.emulator import hash_weights, save_torch
 
     prepared = xr.Dataset(
         {"ocean": (("lat", "lon"), ocean.astype(np.int8))},

@@ -25,10 +25,10 @@ import torch
 from sealiency.analysis.skill import SAMPLES_AT_ONCE
 from sealiency.config.emulator import Network, Training, resolve_training
 from sealiency.data.samples import Split
-from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import set_up_process
-from sealiency.models.emulator import Emulator, hash_weights
-from sealiency.models.training import train_emulator
+from sealiency.emulators.devices import set_up_process
+from sealiency.emulators.emulator import Emulator, hash_weights
+from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.training import train_emulator
 from sealiency.provenance import name_processor
 
 GRID, HISTORY = (70, 125), 36

@@ -8,9 +8,9 @@ import torch
 
 from sealiency.config.emulator import Network
 from sealiency.data.prepare import PreparedRecord
-from sealiency.models.densenet import DenseNet
-from sealiency.models.emulator import Emulator, load_emulator, load_torch, save_torch
-from sealiency.models.training import train_and_save
+from sealiency.emulators.emulator import Emulator, load_emulator, load_torch, save_torch
+from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.training import train_and_save
 from small_run import gather_years
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 

@@ -10,7 +10,7 @@ import numpy as np
 from sealiency.attribution.collection import ShardSet
 from sealiency.attribution.shards import Identity, hash_rule
 from sealiency.config.attribution import Attribution
-from sealiency.models.emulator import Emulator
+from sealiency.emulators.emulator import Emulator
 
 Pixels = list[tuple[str, int, int]]
 

@@ -14,9 +14,9 @@ from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Region
 from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.emulator import Emulator
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
-from sealiency.models.emulator import Emulator
 from small_world import HISTORY, LAT, LON, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 
 BOX = Region(south=42, north=44, west=-46, east=-43)

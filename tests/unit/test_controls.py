@@ -11,10 +11,10 @@ from sealiency.config.data import Data, Files
 from sealiency.config.emulator import Training, resolve_training
 from sealiency.config.run import parse_configuration
 from sealiency.data.samples import SampleWindows
-from sealiency.models.controls import randomise
-from sealiency.models.densenet import DenseNet
-from sealiency.models.emulator import load_emulator
-from sealiency.models.training import train_and_save
+from sealiency.emulators.controls import randomise
+from sealiency.emulators.emulator import load_emulator
+from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.training import train_and_save
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
 
 EVERY = ["random", "shuffled", "unfiltered", "bottleneck"]

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sealiency.config.emulator import Network
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
 
 PAPER = (36, (70, 125))
 # Table 1 of Xu et al. (2021): row, channels and size of its output, parameters.

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
+from sealiency.emulators import devices
+from sealiency.emulators.devices import arithmetic, choose_device, set_up_process
 from sealiency.errors import SealiencyError
-from sealiency.models import devices
-from sealiency.models.devices import arithmetic, choose_device, set_up_process
 
 
 def read_arithmetic() -> list[str]:
@@ -45,9 +45,9 @@ from pathlib import Path
 import torch
 from sealiency.config.emulator import Network, Training, resolve_training
 from sealiency.data.samples import Split
-from sealiency.models.devices import set_up_process
-from sealiency.models.emulator import hash_weights
-from sealiency.models.training import train_emulator
+from sealiency.emulators.devices import set_up_process
+from sealiency.emulators.emulator import hash_weights
+from sealiency.emulators.training import train_emulator
 
 # Batches of several MB, which glibc maps by itself.
 generator = torch.Generator().manual_seed(0)

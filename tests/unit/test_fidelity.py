@@ -29,13 +29,13 @@ from sealiency.analysis.fidelity import (
 from sealiency.config.attribution import Attribution
 from sealiency.config.data import Data, Region, SyntheticWorld
 from sealiency.config.findings import Findings
-from sealiency.data import world_physics
 from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord, prepare_record
-from sealiency.data.synthetic import simulate_world
 from sealiency.errors import SealiencyError
 from sealiency.files import write_analysis
 from sealiency.naming import name_world_files
+from sealiency.worlds import ocean_physics
+from sealiency.worlds.ocean import simulate_world
 
 SETTINGS = SyntheticWorld(resolution=5, years=60, years_per_file=30, seed=3)
 REGION = Region(south=5, north=65, west=-80, east=0)
@@ -124,7 +124,7 @@ def test_unfiltered_weights_lie_where_the_cells_are(world, unfiltered_record, ce
     ocean = unfiltered_record.ocean.numpy()
     weights = ideal_weights_unfiltered(world, ocean, PIXEL[1:], 6)
     assert not weights[~ocean].any()
-    cells = world_physics.find_ocean_cells(SETTINGS.resolution, REGION)
+    cells = ocean_physics.find_ocean_cells(SETTINGS.resolution, REGION)
     source = int(trace_back(world.propagator, cell, 6).argmax())
     row, column = np.unravel_index(weights.argmax(), weights.shape)
     assert unfiltered_record.lat[row] == cells.lat[source]
@@ -132,7 +132,7 @@ def test_unfiltered_weights_lie_where_the_cells_are(world, unfiltered_record, ce
 
 
 def test_cells_and_grid_that_differ_are_refused(unfiltered_record):
-    cells = world_physics.find_ocean_cells(SETTINGS.resolution, REGION)
+    cells = ocean_physics.find_ocean_cells(SETTINGS.resolution, REGION)
     lat, lon, ocean = unfiltered_record.lat, unfiltered_record.lon, unfiltered_record.ocean.numpy()
     positions = place_cells(cells.lat, cells.lon, lat, lon, ocean)
     np.testing.assert_array_equal(place_cells(cells.lat, cells.lon - 360, lat, lon % 360, ocean), positions)

@@ -16,9 +16,9 @@ import pytest
 import torch
 import xarray as xr
 
+from sealiency.emulators.emulator import save_torch
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, read_netcdf, sha256, write_analysis, write_netcdf, write_whole
-from sealiency.models.emulator import save_torch
 
 
 def names(folder) -> list[str]:

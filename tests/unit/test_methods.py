@@ -15,8 +15,8 @@ from sealiency.attribution.engine import Engine
 from sealiency.attribution.methods import METHODS, build_method
 from sealiency.config.attribution import WITHOUT_BASELINE, WITHOUT_COMPLETENESS
 from sealiency.config.emulator import Network
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
 from small_world import HISTORY as HISTORY_OF_RECORD
 
 GRID = (12, 14)

@@ -18,9 +18,9 @@ from sealiency.config.attribution import Attribution, Pixel
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.config.emulator import Network
 from sealiency.config.run import Configuration, parse_configuration
-from sealiency.data.world_physics import find_ocean_cells
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
+from sealiency.worlds.ocean_physics import find_ocean_cells
 from small_world import HISTORY, NETWORK, SAMPLES, make_sst, prepare_sst
 
 GRID = Grid(rows=50, columns=100, ocean_cells=3000)

@@ -7,9 +7,9 @@ from torch import nn
 from torch.func import functional_call, jvp
 
 from sealiency.config.emulator import Network
+from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.receptive_field import find_reach
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
-from sealiency.models.receptive_field import find_reach
 
 PAPER = {"stem_channels": 6, "growth_rate": 3, "dense_layers": (3, 6, 3)}
 

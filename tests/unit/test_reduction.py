@@ -24,9 +24,9 @@ from sealiency.attribution.heatmaps import read_heatmaps
 from sealiency.attribution.reduction import Slab, cut_slabs, reduce_attributions, reduce_shards, sum_slabs
 from sealiency.config.attribution import Attribution, Pixel, select_block
 from sealiency.data.samples import choose_samples
+from sealiency.emulators.emulator import load_emulator
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf
-from sealiency.models.emulator import load_emulator
 from small_world import HISTORY
 
 # Six bootstrap blocks of 2 samples, the last with one, two in each chunk.

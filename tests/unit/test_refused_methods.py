@@ -12,8 +12,8 @@ from sealiency.attribution.attributor import FlatOutput
 from sealiency.attribution.methods import METHODS, build_method
 from sealiency.config.attribution import REFUSED_METHODS, WITHOUT_COMPLETENESS, Attribution
 from sealiency.config.run import parse_configuration
+from sealiency.emulators.networks.densenet import Composition, DenseLayer, DenseNet, UpsamplingComposition
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import Composition, DenseLayer, DenseNet, UpsamplingComposition
 
 GRID = (12, 14)
 HISTORY = 4

@@ -15,8 +15,8 @@ from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
 from sealiency.config.data import Samples
 from sealiency.config.findings import Findings
 from sealiency.data.places import list_block_pixels
+from sealiency.emulators.networks.densenet import DenseLayer
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseLayer
 from sealiency.naming import name_shard
 from small_world import BOX, HISTORY, NETWORK
 

@@ -9,8 +9,8 @@ import xarray as xr
 from sealiency.analysis.skill import PREDICTORS, evaluate_emulator
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
+from sealiency.emulators.emulator import Emulator, load_emulator
 from sealiency.errors import SealiencyError
-from sealiency.models.emulator import Emulator, load_emulator
 from small_world import LAT, LON, SAMPLES, TRAINING, make_sst, prepare_sst
 
 LEAD = TRAINING.lead

@@ -10,16 +10,16 @@ import xarray as xr
 
 from cf_check import find_faults
 from sealiency.config.data import Region, SyntheticWorld
-from sealiency.data import world_physics
-from sealiency.data.synthetic import (
+from sealiency.errors import SealiencyError
+from sealiency.naming import name_world_files
+from sealiency.provenance import describe_file, hash_settings
+from sealiency.worlds import ocean_physics
+from sealiency.worlds.ocean import (
     read_propagator,
     simulate_anomalies,
     simulate_world,
 )
-from sealiency.data.world_physics import EARTH_RADIUS, STEP_SECONDS
-from sealiency.errors import SealiencyError
-from sealiency.naming import name_world_files
-from sealiency.provenance import describe_file, hash_settings
+from sealiency.worlds.ocean_physics import EARTH_RADIUS, STEP_SECONDS
 
 REGION = Region()
 COARSE = SyntheticWorld(resolution=5, years=7, years_per_file=3, seed=3)
@@ -27,9 +27,9 @@ COARSE = SyntheticWorld(resolution=5, years=7, years_per_file=3, seed=3)
 
 @pytest.fixture(scope="module", params=[5, 2])
 def world(request):
-    cells = world_physics.find_ocean_cells(request.param, REGION)
-    psi = world_physics.solve_current(cells)
-    return cells, psi, world_physics.build_propagator(cells, psi)
+    cells = ocean_physics.find_ocean_cells(request.param, REGION)
+    psi = ocean_physics.solve_current(cells)
+    return cells, psi, ocean_physics.build_propagator(cells, psi)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def _east_north(cells, origin):
 
 
 def test_cells_are_where_the_atlas_has_sea():
-    cells = world_physics.find_ocean_cells(1, REGION)
+    cells = ocean_physics.find_ocean_cells(1, REGION)
     places = set(zip(cells.lat, cells.lon, strict=True))
     assert {(30.5, 320.5), (60.5, 0.5), (5.5, 265.5)} <= places  # mid-Atlantic, North Sea, Pacific
     assert not {(40.5, 260.5), (20.5, 5.5), (52.5, 20.5)} & places  # Kansas, Sahara, Poland
@@ -79,13 +79,13 @@ def test_cells_are_where_the_atlas_has_sea():
 
 
 def test_cells_centred_outside_the_box_are_left_out():
-    cells = world_physics.find_ocean_cells(5, Region(south=8, north=27.4, west=-43, east=-28))
+    cells = ocean_physics.find_ocean_cells(5, Region(south=8, north=27.4, west=-43, east=-28))
     assert set(cells.lat) == {12.5, 17.5, 22.5}
     assert set(cells.lon) == {317.5, 322.5, 327.5}
 
 
 def test_cell_areas_add_up_to_the_area_of_the_box():
-    cells = world_physics.find_ocean_cells(5, Region(south=10, north=30, west=-45, east=-25))
+    cells = ocean_physics.find_ocean_cells(5, Region(south=10, north=30, west=-45, east=-25))
     assert cells.size == 16
     zone = 2 * np.pi * EARTH_RADIUS**2 * (np.sin(np.deg2rad(30)) - np.sin(np.deg2rad(10)))
     assert cells.area.sum() == pytest.approx(zone * 20 / 360)
@@ -93,7 +93,7 @@ def test_cell_areas_add_up_to_the_area_of_the_box():
 
 def test_box_of_land_is_refused_with_its_name():
     with pytest.raises(SealiencyError, match=r"data\.region: no ocean cell"):
-        world_physics.find_ocean_cells(2, Region(south=15, north=25, west=0, east=20))
+        ocean_physics.find_ocean_cells(2, Region(south=15, north=25, west=0, east=20))
 
 
 # --- the current ---
@@ -101,7 +101,7 @@ def test_box_of_land_is_refused_with_its_name():
 
 def test_current_is_without_divergence_and_none_crosses_a_coast(world):
     cells, psi, _ = world
-    u, v = world_physics.face_velocities(cells, psi)
+    u, v = ocean_physics.face_velocities(cells, psi)
     angle = np.deg2rad(cells.resolution)
     edges = np.deg2rad(cells.box_lat[0] + cells.resolution * (np.arange(cells.rows.size + 1) - 0.5))
     outflow = np.diff(u, axis=1) * angle + np.diff(v * (np.cos(edges) * angle)[:, None], axis=0)
@@ -109,12 +109,12 @@ def test_current_is_without_divergence_and_none_crosses_a_coast(world):
     wet = np.pad(cells.index >= 0, 1)
     assert np.all(u[~(wet[1:-1, 1:] & wet[1:-1, :-1])] == 0)
     assert np.all(v[~(wet[1:, 1:-1] & wet[:-1, 1:-1])] == 0)
-    assert max(np.abs(u).max(), np.abs(v).max()) == pytest.approx(world_physics.TOP_SPEED)
+    assert max(np.abs(u).max(), np.abs(v).max()) == pytest.approx(ocean_physics.TOP_SPEED)
 
 
 def test_gyres_turn_as_the_atlantic_does():
-    cells = world_physics.find_ocean_cells(2, REGION)
-    u, v = world_physics.cell_velocities(cells, world_physics.solve_current(cells))
+    cells = ocean_physics.find_ocean_cells(2, REGION)
+    u, v = ocean_physics.cell_velocities(cells, ocean_physics.solve_current(cells))
 
     def at(lat, lon):
         number = _number(cells, lat, lon)
@@ -134,10 +134,10 @@ def test_gyres_turn_as_the_atlantic_does():
 
 def test_each_new_value_is_a_mean_of_old_ones_less_damping(world):
     cells, _, propagator = world
-    assert propagator.data.min() >= world_physics.SMALLEST_ENTRY
+    assert propagator.data.min() >= ocean_physics.SMALLEST_ENTRY
     kept = propagator.sum(axis=1)
     months = -1 / np.log(kept)
-    shortest, longest = world_physics.DAMPING_MONTHS[1]
+    shortest, longest = ocean_physics.DAMPING_MONTHS[1]
     # Without flow through any edge the only loss is damping, but for the dropped entries.
     assert np.all(kept < 1)
     np.testing.assert_allclose(months, np.interp(cells.lat, (0, 65), (shortest, longest)), rtol=1e-3)
@@ -146,7 +146,7 @@ def test_each_new_value_is_a_mean_of_old_ones_less_damping(world):
 def test_heat_is_lost_to_damping_only(world):
     cells, _, propagator = world
     kept = (cells.area @ propagator) / cells.area
-    shortest, longest = world_physics.DAMPING_MONTHS[1]
+    shortest, longest = ocean_physics.DAMPING_MONTHS[1]
     assert np.exp(-1 / shortest) * 0.995 < kept.min()
     assert kept.max() < np.exp(-1 / longest) * 1.005
 
@@ -172,7 +172,7 @@ def test_nothing_passes_from_one_sea_to_another(world):
 
 def test_anomaly_drifts_with_the_current(world):
     cells, psi, propagator = world
-    u, v = world_physics.cell_velocities(cells, psi)
+    u, v = ocean_physics.cell_velocities(cells, psi)
     # In the open ocean, far enough from coasts that one month's journey does not touch them.
     start = _number(cells, *{5: (47.5, -32.5), 2: (47, -33)}[cells.resolution])
     column = propagator[:, [start]].toarray()[:, 0] * cells.area
@@ -185,20 +185,20 @@ def test_anomaly_drifts_with_the_current(world):
 
 
 def test_mixing_without_current_spreads_at_the_diffusivity():
-    cells = world_physics.find_ocean_cells(2, Region(south=0, north=40, west=-45, east=-25))
-    propagator = world_physics.build_propagator(cells, np.zeros((cells.rows.size + 1, cells.columns.size + 1)))
+    cells = ocean_physics.find_ocean_cells(2, Region(south=0, north=40, west=-45, east=-25))
+    propagator = ocean_physics.build_propagator(cells, np.zeros((cells.rows.size + 1, cells.columns.size + 1)))
     start = _number(cells, 21, -35)
     column = propagator[:, [start]].toarray()[:, 0] * cells.area
     east, north = _east_north(cells, start)
     for offset in (east, north):
         variance = column @ offset**2 / column.sum()
-        assert variance == pytest.approx(2 * world_physics.DIFFUSIVITY * STEP_SECONDS, rel=0.02)
+        assert variance == pytest.approx(2 * ocean_physics.DIFFUSIVITY * STEP_SECONDS, rel=0.02)
 
 
 @pytest.mark.parametrize("exponent", [1, 2, 6, 13])
 def test_repeated_squaring_is_the_power(exponent):
     matrix = np.random.default_rng(1).dirichlet(np.ones(5), size=5)
-    power = world_physics._raise_to_power(scipy.sparse.csr_array(matrix), exponent)
+    power = ocean_physics._raise_to_power(scipy.sparse.csr_array(matrix), exponent)
     np.testing.assert_allclose(power.toarray(), np.linalg.matrix_power(matrix, exponent), rtol=1e-12)
 
 
@@ -206,27 +206,27 @@ def test_repeated_squaring_is_the_power(exponent):
 
 
 def test_forcing_is_correlated_over_the_stated_distance():
-    cells = world_physics.find_ocean_cells(2, REGION)
-    forcing = world_physics.build_forcing(cells)
+    cells = ocean_physics.find_ocean_cells(2, REGION)
+    forcing = ocean_physics.build_forcing(cells)
     covariance = (forcing @ forcing.T).tocsr()
     origin = _number(cells, 31, -45)
     there = [_number(cells, 31, -45 + 2 * step) for step in range(8)]
     spread = np.sqrt(covariance.diagonal()[there] * covariance[origin, origin])
     correlation = covariance[[origin], :].toarray()[0, there] / spread
     distance = EARTH_RADIUS * np.cos(np.deg2rad(31)) * np.deg2rad(2) * np.arange(8)
-    expected = np.exp(-((distance / (2 * world_physics.FORCING_RADIUS)) ** 2))
+    expected = np.exp(-((distance / (2 * ocean_physics.FORCING_RADIUS)) ** 2))
     np.testing.assert_allclose(correlation, expected, atol=0.03)
     # A smaller cell is a smaller share of the weather: its white noise counts by the root of its area.
     here, north = _number(cells, 61, -33), _number(cells, 65, -33)
-    kernel = np.exp(-0.5 * (EARTH_RADIUS * np.deg2rad(4) / world_physics.FORCING_RADIUS) ** 2)
+    kernel = np.exp(-0.5 * (EARTH_RADIUS * np.deg2rad(4) / ocean_physics.FORCING_RADIUS) ** 2)
     weight = kernel * np.sqrt(np.cos(np.deg2rad(65)) / np.cos(np.deg2rad(61)))
     assert forcing[here, north] / forcing[here, here] == pytest.approx(weight, rel=1e-3)
 
 
 def test_variance_is_that_of_the_lyapunov_equation_and_no_sea_freezes():
-    cells = world_physics.find_ocean_cells(5, REGION)
-    propagator = world_physics.build_propagator(cells, world_physics.solve_current(cells))
-    forcing = world_physics.build_forcing(cells)
+    cells = ocean_physics.find_ocean_cells(5, REGION)
+    propagator = ocean_physics.build_propagator(cells, ocean_physics.solve_current(cells))
+    forcing = ocean_physics.build_forcing(cells)
     expected = scipy.linalg.solve_discrete_lyapunov(propagator.toarray(), (forcing @ forcing.T).toarray())
     years = simulate_anomalies(propagator, forcing, seed=11)
     anomalies = np.concatenate([next(years) for _ in range(1500)])
@@ -247,13 +247,13 @@ def test_variance_is_that_of_the_lyapunov_equation_and_no_sea_freezes():
     assert deviation.min() > 0.3
     assert deviation.max() < 1.1
     assert deviation[cells.lat > 45].mean() > 1.3 * deviation[cells.lat < 20].mean()
-    coldest = (world_physics.mean_state(cells) + world_physics.seasonal_cycle(cells)).min(axis=0)
+    coldest = (ocean_physics.mean_state(cells) + ocean_physics.seasonal_cycle(cells)).min(axis=0)
     assert (coldest - 6 * deviation).min() > -1.9
 
 
 def test_mean_and_season():
-    cells = world_physics.find_ocean_cells(2, REGION)
-    mean, season = world_physics.mean_state(cells), world_physics.seasonal_cycle(cells)
+    cells = ocean_physics.find_ocean_cells(2, REGION)
+    mean, season = ocean_physics.mean_state(cells), ocean_physics.seasonal_cycle(cells)
     assert mean[cells.lat < 10].mean() == pytest.approx(27, abs=1)
     assert mean[cells.lat > 68].mean() == pytest.approx(5, abs=1)
     assert mean[_number(cells, 33, -75)] > mean[_number(cells, 33, -11)] + 1
@@ -261,8 +261,8 @@ def test_mean_and_season():
     assert set(season.argmax(axis=0)) <= {7, 8}
     amplitude = np.ptp(season, axis=0) / 2
     assert amplitude[_number(cells, 61, -21)] > 2 * amplitude[_number(cells, 5, -21)]
-    south = world_physics.find_ocean_cells(5, Region(south=-40, north=-20, west=-30, east=0))
-    assert set(world_physics.seasonal_cycle(south).argmax(axis=0)) <= {1, 2}
+    south = ocean_physics.find_ocean_cells(5, Region(south=-40, north=-20, west=-30, east=0))
+    assert set(ocean_physics.seasonal_cycle(south).argmax(axis=0)) <= {1, 2}
 
 
 # --- the files ---
@@ -348,10 +348,10 @@ def test_anomalies_of_the_files_are_carried_by_the_propagator_of_the_folder(fold
     propagator, lat, lon = read_propagator(folder / "propagator.nc")
     points = {"lat": xr.DataArray(lat, dims="cell"), "lon": xr.DataArray(lon, dims="cell")}
     values = record["tos"].sel(points).transpose("time", "cell").values.astype(np.float64)
-    cells = world_physics.find_ocean_cells(5, REGION)
-    cycle = world_physics.mean_state(cells) + world_physics.seasonal_cycle(cells)
+    cells = ocean_physics.find_ocean_cells(5, REGION)
+    cycle = ocean_physics.mean_state(cells) + ocean_physics.seasonal_cycle(cells)
     anomalies = values - np.tile(cycle, (COARSE.years, 1))
-    forcing = world_physics.build_forcing(cells)
+    forcing = ocean_physics.build_forcing(cells)
     left = anomalies[1:] - (propagator @ anomalies[:-1].T).T
     variance = (forcing @ forcing.T).diagonal()
     assert (left**2).mean(axis=0).mean() == pytest.approx(variance.mean(), rel=0.1)
@@ -373,8 +373,8 @@ def test_same_seed_same_record_and_a_longer_one_begins_with_it(tmp_path, record)
 
 def test_propagator_comes_back_as_it_was(folder):
     propagator, lat, lon = read_propagator(folder / "propagator.nc")
-    cells = world_physics.find_ocean_cells(5, REGION)
-    expected = world_physics.build_propagator(cells, world_physics.solve_current(cells))
+    cells = ocean_physics.find_ocean_cells(5, REGION)
+    expected = ocean_physics.build_propagator(cells, ocean_physics.solve_current(cells))
     np.testing.assert_array_equal(propagator.toarray(), expected.toarray())
     np.testing.assert_array_equal(lat, cells.lat)
     np.testing.assert_array_equal(lon, cells.lon)

@@ -14,13 +14,13 @@ import torch
 
 import small_world
 from sealiency.data.samples import Split
+from sealiency.emulators import emulator, training
+from sealiency.emulators.devices import choose_device, choose_precision
+from sealiency.emulators.emulator import hash_weights, load_emulator, load_torch, save_torch
+from sealiency.emulators.interruption import Stopped
+from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.training import masked_mse, train_and_save, train_emulator
 from sealiency.errors import SealiencyError
-from sealiency.models import emulator, training
-from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import choose_device, choose_precision
-from sealiency.models.emulator import hash_weights, load_emulator, load_torch, save_torch
-from sealiency.models.interruption import Stopped
-from sealiency.models.training import masked_mse, train_and_save, train_emulator
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
 
 SETTINGS = TRAINING.model_copy(update={"epochs": 4, "dropout": 0.4, "batch_size": 7, "schedule": "cosine"})
@@ -372,7 +372,7 @@ from pathlib import Path
 sys.path.append(sys.argv[1])
 from sealiency.data.prepare import PreparedRecord
 from sealiency.logs import log_job
-from sealiency.models import emulator, training
+from sealiency.emulators import emulator, training
 from small_world import NETWORK, SAMPLES, TRAINING
 folder = Path(sys.argv[3])
 settings = TRAINING.model_copy(update={"epochs": int(sys.argv[4]), "dropout": 0.4})

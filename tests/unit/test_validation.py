@@ -8,8 +8,8 @@ from sealiency.attribution.speed import count_parameters
 from sealiency.cli import main
 from sealiency.config.emulator import Network
 from sealiency.config.run import parse_configuration
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
 from sealiency.validation import check_run
 from small_world import make_sst, write_sst
 

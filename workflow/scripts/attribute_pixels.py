@@ -5,8 +5,8 @@ from pathlib import Path
 from sealiency.attribution.explanation import attribute_pixels
 from sealiency.config.attribution import Attribution
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.emulator import load_emulator
 from sealiency.logs import log_job
-from sealiency.models.emulator import load_emulator
 
 
 def main(job):

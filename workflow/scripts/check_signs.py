@@ -4,9 +4,9 @@ from sealiency.analysis.sign_check import check_signs
 from sealiency.config.attribution import Attribution, SignCheck
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.emulator import load_emulator
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
-from sealiency.models.emulator import load_emulator
 
 
 def main(job):

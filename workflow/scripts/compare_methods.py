@@ -3,9 +3,9 @@
 from sealiency.analysis.agreement import compare_methods
 from sealiency.config.attribution import Attribution, Instance
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.emulator import load_emulator
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
-from sealiency.models.emulator import load_emulator
 
 
 def main(job):

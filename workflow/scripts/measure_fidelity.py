@@ -8,9 +8,9 @@ from sealiency.config.data import Region, SyntheticWorld
 from sealiency.config.findings import Findings
 from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.emulator import load_emulator
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
-from sealiency.models.emulator import load_emulator
 
 
 def main(job):

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from sealiency.config.data import Region, SyntheticWorld
-from sealiency.data.synthetic import simulate_world
 from sealiency.logs import log_job
 from sealiency.provenance import describe_file
+from sealiency.worlds.ocean import simulate_world
 
 
 def main(job):

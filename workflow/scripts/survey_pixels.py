@@ -4,9 +4,9 @@ from sealiency.attribution.survey import survey_pixels
 from sealiency.config.attribution import Attribution
 from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.emulator import load_emulator
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
-from sealiency.models.emulator import load_emulator
 
 
 def main(job):

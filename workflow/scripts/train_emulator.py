@@ -5,8 +5,8 @@ from pathlib import Path
 from sealiency.config.data import Samples
 from sealiency.config.emulator import LeadTraining, Network
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.training import train_and_save
 from sealiency.logs import log_job
-from sealiency.models.training import train_and_save
 
 
 def main(job):

@@ -13,9 +13,9 @@ from sealiency.data.places import EARTH_RADIUS, find_open_box, measure_distance_
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.reading.grid import crop_region
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
+from sealiency.emulators.emulator import Emulator
+from sealiency.emulators.receptive_field import find_reach
 from sealiency.errors import SealiencyError
-from sealiency.models.emulator import Emulator
-from sealiency.models.receptive_field import find_reach
 
 SAMPLES_AT_ONCE = 32
 

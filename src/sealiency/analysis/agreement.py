@@ -8,7 +8,7 @@ from sealiency.config.attribution import Attribution, Instance
 from sealiency.data.places import locate_compared
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
-from sealiency.models.emulator import Emulator
+from sealiency.emulators.emulator import Emulator
 
 # Integrated gradients and occlusion take seconds a sample.
 SAMPLES = 12

@@ -30,11 +30,11 @@ from sealiency.conventions import LAG, LATITUDE, LONGITUDE
 from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
-from sealiency.data.synthetic import read_propagator, simulate_anomalies
-from sealiency.data.world_physics import Floats, build_forcing, find_ocean_cells
+from sealiency.emulators.controls import randomise
+from sealiency.emulators.emulator import Emulator, hash_weights
 from sealiency.errors import SealiencyError
-from sealiency.models.controls import randomise
-from sealiency.models.emulator import Emulator, hash_weights
+from sealiency.worlds.ocean import read_propagator, simulate_anomalies
+from sealiency.worlds.ocean_physics import Floats, build_forcing, find_ocean_cells
 
 LOGGER = logging.getLogger(__name__)
 # Integrated gradients take seconds a sample; twelve samples of the demo's training period share no input month.

@@ -11,7 +11,7 @@ from sealiency.conventions import LAG, LATITUDE, LONGITUDE
 from sealiency.data.places import choose_places
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
-from sealiency.models.emulator import Emulator
+from sealiency.emulators.emulator import Emulator
 
 
 def explain_instance(

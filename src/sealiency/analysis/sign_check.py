@@ -22,7 +22,7 @@ from sealiency.conventions import LATITUDE, LONGITUDE
 from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split, choose_samples
-from sealiency.models.emulator import Emulator
+from sealiency.emulators.emulator import Emulator
 
 # Name: sign of the input, sign of the attribution.
 COMBINATIONS = {"x>0, a>0": (1, 1), "x<0, a>0": (-1, 1), "x>0, a<0": (1, -1), "x<0, a<0": (-1, -1)}

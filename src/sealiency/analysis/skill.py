@@ -8,7 +8,7 @@ import xarray as xr
 from sealiency.conventions import LAG
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
-from sealiency.models.emulator import Emulator
+from sealiency.emulators.emulator import Emulator
 
 PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge")
 RIDGE_PENALTIES = tuple(10.0**power for power in range(-4, 4))

@@ -13,8 +13,8 @@ import netCDF4
 import pandas as pd
 
 from sealiency import __version__
+from sealiency.emulators.emulator import load_torch
 from sealiency.files import read_netcdf
-from sealiency.models.emulator import load_torch
 from sealiency.provenance import find_commit
 
 # Columns of the printed table of usage: its heading, and the format of its numbers.

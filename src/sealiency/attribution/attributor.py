@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sealiency.attribution.engine import Window
 from sealiency.config.attribution import name_baseline
+from sealiency.emulators.devices import arithmetic
 from sealiency.errors import SealiencyError
-from sealiency.models.devices import arithmetic
 
 EXACT_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Dropout2d, nn.Linear)
 CONTAINERS = (nn.Sequential,)

@@ -21,10 +21,10 @@ from sealiency.attribution.speed import ENGINE_METHODS, THREADS, describe_measur
 from sealiency.config.run import Configuration
 from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
+from sealiency.emulators.devices import choose_device, set_up_process
+from sealiency.emulators.emulator import Emulator
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import choose_device, set_up_process
-from sealiency.models.emulator import Emulator
 from sealiency.naming import name_blocks
 from sealiency.provenance import name_processor
 

@@ -16,7 +16,7 @@ from sealiency.naming import name_shard
 from sealiency.progress import track
 
 if TYPE_CHECKING:
-    from sealiency.models.emulator import Emulator
+    from sealiency.emulators.emulator import Emulator
 
 # What an error calls a part of the identity, where that is not its own name.
 WORDS = {

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sealiency.attribution.attributor import SAMPLES_ON_PROCESSOR, Method, Tile, count_fitting
 from sealiency.attribution.engine import Engine, Linearisation, Window
+from sealiency.emulators.devices import arithmetic
 from sealiency.errors import SealiencyError
-from sealiency.models.devices import arithmetic
 
 LOGGER = logging.getLogger(__name__)
 

@@ -23,8 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sealiency.emulators.networks.densenet import (
+    Composition,
+    DenseLayer,
+    DenseNet,
+    LinearBottleneck,
+    UpsamplingComposition,
+)
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import Composition, DenseLayer, DenseNet, LinearBottleneck, UpsamplingComposition
 
 
 class Span(NamedTuple):
@@ -272,7 +278,7 @@ def _build_steps(network: DenseNet, grid: tuple[int, int], precision: torch.dtyp
                 where = ".".join(filter(None, ("layers", name, place)))
                 raise SealiencyError(
                     f"layer {where} is a {type(layer).__name__}, for which the attribution engine has no exact rule; "
-                    "use the layers of sealiency.models.densenet"
+                    "use the layers of sealiency.emulators.networks.densenet"
                 )
     return steps
 

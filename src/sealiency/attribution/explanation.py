@@ -21,10 +21,10 @@ from sealiency.config.attribution import SCHEDULING, Attribution
 from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
+from sealiency.emulators.devices import choose_device
+from sealiency.emulators.emulator import Emulator
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
-from sealiency.models.devices import choose_device
-from sealiency.models.emulator import Emulator
 from sealiency.progress import track
 from sealiency.provenance import describe_provenance
 

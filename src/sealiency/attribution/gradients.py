@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sealiency.attribution.attributor import Method, Tile, count_fitting, measure_pass
 from sealiency.attribution.engine import Span, Window
-from sealiency.models.devices import arithmetic
+from sealiency.emulators.devices import arithmetic
 
 
 class CaptumMethod(Method):

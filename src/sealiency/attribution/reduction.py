@@ -135,7 +135,7 @@ def reduce_attributions(
         sum_slabs(communicator)
         return
     # Here, because the other ranks need no PyTorch.
-    from sealiency.models.emulator import load_emulator
+    from sealiency.emulators.emulator import load_emulator
 
     model = load_emulator(emulator)
     record_sha256 = sha256(prepared)

@@ -110,7 +110,7 @@ class Layer(NamedTuple):
 
 
 def list_layers(network: Network, history: int, rows: int, columns: int) -> list[Layer]:
-    """Return the convolutions of `sealiency.models.densenet.DenseNet`, which cannot be asked without PyTorch.
+    """Return the convolutions of `sealiency.emulators.networks.densenet.DenseNet`, which cannot be asked without PyTorch.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from sealiency.data.places import list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_blocks
 from sealiency.data.survey import describe_survey
-from sealiency.models.emulator import Emulator
+from sealiency.emulators.emulator import Emulator
 
 
 def survey_pixels(

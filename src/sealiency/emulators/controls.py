@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sealiency.models.densenet import DenseNet, LinearBottleneck
+from sealiency.emulators.networks.densenet import DenseNet, LinearBottleneck
 
 
 def randomise(network: DenseNet, batches: Callable[[], Iterator[Tensor]], ocean: Tensor, rms: float) -> None:

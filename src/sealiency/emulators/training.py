@@ -18,13 +18,13 @@ from sealiency.config.data import Samples
 from sealiency.config.emulator import LeadTraining, Network
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
+from sealiency.emulators.controls import randomise
+from sealiency.emulators.devices import choose_device, choose_precision, set_up_process
+from sealiency.emulators.emulator import load_torch, save_torch
+from sealiency.emulators.interruption import Stopped, claim, collect_signals
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
-from sealiency.models.controls import randomise
-from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import choose_device, choose_precision, set_up_process
-from sealiency.models.emulator import load_torch, save_torch
-from sealiency.models.interruption import Stopped, claim, collect_signals
 from sealiency.provenance import describe_provenance, hash_settings, name_processor
 
 LOGGER = logging.getLogger(__name__)

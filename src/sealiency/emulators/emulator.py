@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sealiency.config.emulator import Network
+from sealiency.emulators.devices import set_up_process
+from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
-from sealiency.models.densenet import DenseNet
-from sealiency.models.devices import set_up_process
 
 
 @dataclass(frozen=True)

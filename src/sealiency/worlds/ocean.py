@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.conventions import LATITUDE, LONGITUDE, TEMPERATURE
-from sealiency.data import world_physics
-from sealiency.data.world_physics import Floats, OceanCells
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf, write_netcdf
 from sealiency.naming import name_world_files, split_years
+from sealiency.worlds import ocean_physics
+from sealiency.worlds.ocean_physics import Floats, OceanCells
 
 PROPAGATOR = "propagator.nc"
 SPIN_UP_YEARS = 40  # from rest; the slowest damping then leaves less than 1e-6 of the missing variance
@@ -60,11 +60,11 @@ def simulate_world(settings: SyntheticWorld, region: Region, folder: Path, prove
     SealiencyError
         If the box holds no ocean cell.
     """
-    cells = world_physics.find_ocean_cells(settings.resolution, region)
-    current = world_physics.solve_current(cells)
-    propagator = world_physics.build_propagator(cells, current)
-    forcing = world_physics.build_forcing(cells)
-    cycle = world_physics.mean_state(cells) + world_physics.seasonal_cycle(cells)
+    cells = ocean_physics.find_ocean_cells(settings.resolution, region)
+    current = ocean_physics.solve_current(cells)
+    propagator = ocean_physics.build_propagator(cells, current)
+    forcing = ocean_physics.build_forcing(cells)
+    cycle = ocean_physics.mean_state(cells) + ocean_physics.seasonal_cycle(cells)
 
     anomalies = simulate_anomalies(propagator, forcing, settings.seed)
     for name, (first, last) in zip(name_world_files(settings), split_years(settings), strict=True):
@@ -212,7 +212,7 @@ def _write_record(values: NDArray[np.float32], first_year: int, attributes: dict
 def _write_propagator(
     propagator: scipy.sparse.csr_array, cells: OceanCells, current: Floats, provenance: dict[str, Any], path: Path
 ) -> None:
-    eastward, northward = world_physics.cell_velocities(cells, current)
+    eastward, northward = ocean_physics.cell_velocities(cells, current)
     entries = propagator.tocoo()
     weight = {"long_name": "share of the anomaly of cell `column` that is in cell `row` one month later", "units": "1"}
     row = {"long_name": "cell that receives, counted from 0", "units": "1"}

@@ -5,8 +5,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sealiency.emulators.networks.densenet import (
+    Composition,
+    DenseLayer,
+    DenseNet,
+    LinearBottleneck,
+    UpsamplingComposition,
+)
 from sealiency.errors import SealiencyError
-from sealiency.models.densenet import Composition, DenseLayer, DenseNet, LinearBottleneck, UpsamplingComposition
 
 
 def find_reach(network: DenseNet, box: np.ndarray) -> np.ndarray:
@@ -66,7 +72,7 @@ def _spread(layer: nn.Module, reached: Tensor, name: str) -> Tensor:
         return _spread(layer.conv, reached, f"{name}.conv")
     raise SealiencyError(
         f"layer {name} is a {kind.__name__}, of which it is not known how far it reaches; use the layers of "
-        "sealiency.models.densenet"
+        "sealiency.emulators.networks.densenet"
     )
 
 

@@ -1,0 +1,1 @@
+"""Made worlds whose truth is known, one a file."""
