@@ -49,6 +49,9 @@ def hash_code(script: str | Path) -> str:
 
 def _imported_modules(path: Path) -> list[Path]:
     modules: list[Path] = []
+    if path == PACKAGE / "__init__.py":
+        # It imports the notebook's functions only when they are asked for, and no stage asks.
+        return modules
     for name in _imported_names(path):
         parts = name.split(".")
         if parts[0] == "sealiency":

@@ -13,7 +13,7 @@ GRID, HISTORY = (21, 30), 4
 
 @pytest.fixture(params=[{}, {"upsampling": "bicubic"}], ids=["nearest", "bicubic"])
 def engine(build_network, request) -> Engine:
-    return Engine(build_network(GRID, HISTORY, **request.param), GRID, torch.float64)
+    return Engine(build_network(GRID, HISTORY, **request.param), HISTORY, GRID, torch.float64)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (20, 29), (10, 14), (3, 29)])
@@ -41,7 +41,7 @@ def test_operations_are_those_of_the_cells_that_a_pixel_sees(build_network, plac
         taps = functional.conv2d(ones, torch.ones(1, 1, *layer.kernel_size), stride=layer.stride, padding=layer.padding)
         expected += int(taps[0, 0][seen].sum()) * layer.in_channels * layer.out_channels
     assert len(outputs) == 15
-    engine = Engine(build_network(GRID, HISTORY), GRID, torch.float64)
+    engine = Engine(build_network(GRID, HISTORY), HISTORY, GRID, torch.float64)
     assert engine.count_operations(place[0] * GRID[1] + place[1]) == expected
 
 
@@ -61,7 +61,7 @@ def test_blocks_of_pixels_cut_groups_only_at_their_ends(build_network):
     ocean = np.ones(GRID, bool)
     settings = Attribution(pixels="all", pixel_blocks=1)
     pixels = list_block_pixels(settings, "0000", ocean, np.arange(GRID[0]), np.arange(GRID[1]))
-    engine = Engine(build_network(GRID, HISTORY), GRID, torch.float64)
+    engine = Engine(build_network(GRID, HISTORY), HISTORY, GRID, torch.float64)
     groups = engine.group([row * GRID[1] + column for _, row, column in pixels])
     assert all(group == list(range(group[0], group[-1] + 1)) for group in groups)
 
@@ -69,7 +69,7 @@ def test_blocks_of_pixels_cut_groups_only_at_their_ends(build_network):
 @pytest.mark.parametrize("columns", [241, 357])
 def test_bicubic_on_wide_grids_agrees_with_the_network(build_network, columns):
     network = build_network((5, columns), HISTORY, upsampling="bicubic").float()
-    engine = Engine(network, (5, columns), torch.float32)
+    engine = Engine(network, HISTORY, (5, columns), torch.float32)
     fields = torch.randn(1, HISTORY, 5, columns)
     baseline = 0 * fields
     linearisation = engine.linearise(fields, baseline, engine.observe(baseline))
@@ -95,7 +95,7 @@ def test_attribution_does_not_depend_on_the_pixels_beside_it(engine):
 
 
 def test_window_is_no_wider_than_what_the_pixel_sees(build_network):
-    engine = Engine(build_network(GRID, HISTORY), GRID, torch.float64)
+    engine = Engine(build_network(GRID, HISTORY), HISTORY, GRID, torch.float64)
     baseline = torch.zeros(1, HISTORY, *GRID, dtype=torch.float64)
     linearisation = engine.linearise(baseline + 1, baseline, engine.observe(baseline))
     values, window = engine.attribute(linearisation, [0])

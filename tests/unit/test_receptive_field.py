@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.func import functional_call, jvp
 
+from sealiency.attribution.graph.reach import find_reach
 from sealiency.config.emulator import Network
 from sealiency.emulators.networks.densenet import DenseNet
-from sealiency.emulators.receptive_field import find_reach
 from sealiency.errors import SealiencyError
 
 PAPER = {"stem_channels": 6, "growth_rate": 3, "dense_layers": (3, 6, 3)}
@@ -53,7 +53,7 @@ def test_reach_is_where_the_derivative_can_be_other_than_zero(build_network, gri
     settings = {**PAPER, "upsampling": upsampling, "residual": residual}
     network = awaken(build_network(grid=grid, history=2, **settings))
     box = make_box(grid, rows, columns)
-    reach, derivative = find_reach(network, box), derive(network, box, history=2)
+    reach, derivative = find_reach(network, 2, box), derive(network, box, history=2)
     assert reach.shape == grid
     assert reach.dtype == bool
     assert (derivative[~reach] == 0).all()
@@ -64,7 +64,7 @@ def test_reach_is_where_the_derivative_can_be_other_than_zero(build_network, gri
 def test_reach_of_a_shallow_network_is_smaller(build_network):
     box = make_box((40, 60), slice(20, 22), slice(10, 12))
     deep, shallow = (
-        find_reach(build_network(grid=(40, 60), dense_layers=layers), box) for layers in ((2, 3, 2), (1, 1, 1))
+        find_reach(build_network(grid=(40, 60), dense_layers=layers), 4, box) for layers in ((2, 3, 2), (1, 1, 1))
     )
     assert (shallow <= deep).all()
     assert shallow.sum() < deep.sum()
@@ -73,24 +73,24 @@ def test_reach_of_a_shallow_network_is_smaller(build_network):
 def test_a_linear_bottleneck_reaches_everything(build_network):
     box = make_box((70, 40), slice(0, 2), slice(0, 2))
     with_it, without = (build_network(grid=(70, 40), linear_bottleneck=wanted) for wanted in (True, False))
-    assert find_reach(with_it, box).all()
-    assert not find_reach(without, box).all()
+    assert find_reach(with_it, 4, box).all()
+    assert not find_reach(without, 4, box).all()
 
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_weights_make_no_difference(residual):
     settings = Network(stem_channels=4, growth_rate=2, dense_layers=(1, 1, 1), residual=residual)
-    network = DenseNet(settings, 3, (30, 50))
+    network = DenseNet(settings, 3, (30, 50)).eval()
     box = make_box((30, 50), slice(3, 5), slice(7, 9))
-    before = find_reach(network, box)
+    before = find_reach(network, 3, box)
     for values in network.parameters():
         values.data.zero_()
-    np.testing.assert_array_equal(find_reach(network, box), before)
+    np.testing.assert_array_equal(find_reach(network, 3, box), before)
     assert before[box].all()
 
 
 def test_a_layer_of_unknown_reach_is_refused(build_network):
     network = build_network()
-    network.layers.dense_block_1[1] = nn.AvgPool2d(3, 1, 1)
-    with pytest.raises(SealiencyError, match=r"layer layers\.dense_block_1\.1 is a AvgPool2d"):
-        find_reach(network, np.ones((12, 14), bool))
+    network.layers.dense_block_1[1].relu = nn.MaxPool2d(3, 1, 1).eval()
+    with pytest.raises(SealiencyError, match=r"layer layers\.dense_block_1\.1\.relu \(MaxPool2d\): max pooling"):
+        find_reach(network, 4, np.ones((12, 14), bool))

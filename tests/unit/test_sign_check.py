@@ -6,8 +6,8 @@ import torch
 
 from sealiency.analysis.sign_check import COMBINATIONS, check_signs, choose_run, measure_agreement, remove_inputs
 from sealiency.attribution.attributor import Tile
-from sealiency.attribution.engine import Span, Window
 from sealiency.attribution.explanation import make_attributor
+from sealiency.attribution.graph.windows import Span, Window
 from sealiency.config.attribution import Attribution, Pixel, SignCheck, select_listed
 from sealiency.errors import SealiencyError
 from small_world import HISTORY, LAT, LON, SAMPLES, TRAINING

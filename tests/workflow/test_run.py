@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import re
 import shutil
 
 import h5py
@@ -12,7 +13,8 @@ import pytest
 import xarray as xr
 
 from cf_check import find_faults
-from small_run import Workflow
+from sealiency.errors import SealiencyError
+from small_run import REPOSITORY, Workflow
 
 pytestmark = pytest.mark.workflow
 
@@ -153,3 +155,26 @@ def test_every_ocean_pixel_is_an_ordinary_setting(finished, tmp_path):
     report = (every.results / "report.html").read_text()
     assert 'href="plot_attribution_maps/lead6_seed0.pdf"' in report
     assert 'href="plot_group/' not in report
+
+
+def test_the_tutorial_of_notebooks_runs_on_a_finished_run(finished):
+    text = (REPOSITORY / "docs" / "notebook.md").read_text()
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.S)[:2]:
+        exec(block.replace('"results/demo"', repr(str(finished.results))).replace('"group"', '"north"'), names)
+    run, one = names["run"], names["one"]
+    assert run.leads == [1, 6]
+    table = pd.read_csv(finished.results / "write_summary" / "skill.csv")
+    row = table[(table["lead"] == 6) & (table["predictor"] == "emulator") & (table["period"] == "test")]
+    found = run.skill["rmse_mean"].sel(lead=6, seed=0, predictor="emulator", period="test")
+    assert float(found) == pytest.approx(float(row["rmse"].iloc[0]), rel=1e-3)
+    with xr.open_dataset(next(finished.results.glob("reduce_shards/lead1_seed0/*/attributions.nc"))) as reduced:
+        np.testing.assert_array_equal(names["maps"]["positive_mean"], reduced["positive_mean"][0])
+    assert one.sizes == {"lag": 36, **{axis: run.skill.sizes[axis] for axis in ("lat", "lon")}}
+    assert one.any()
+    with pytest.raises(SealiencyError, match="no emulator of lead 9 and seed 0; leads are"):
+        run.heatmaps(9)
+    with pytest.raises(SealiencyError, match="no pixel 'west'; there are north, south"):
+        run.heatmaps(1, "west")
+    with pytest.raises(SealiencyError, match="sample 3: the record has samples 36 to"):
+        run.explain(1, 50, -40, 3)

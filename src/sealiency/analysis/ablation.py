@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from sealiency.attribution.graph.reach import find_reach
 from sealiency.config.attribution import Ablation
 from sealiency.conventions import LAG, describe_flags
 from sealiency.data.places import EARTH_RADIUS, find_open_box, measure_distance_from
@@ -14,7 +15,6 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.data.reading.grid import crop_region
 from sealiency.data.samples import SampleWindows, Split, choose_validation_sample
 from sealiency.emulators.emulator import Emulator
-from sealiency.emulators.receptive_field import find_reach
 from sealiency.errors import SealiencyError
 
 SAMPLES_AT_ONCE = 32
@@ -89,7 +89,7 @@ def ablate_region(emulator: Emulator, record: PreparedRecord, split: Split, sett
         taken[lags.index(month)] = torch.from_numpy(box)
     replace = _choose_replacement(settings, record, windows, split)
     # Land is zero before and after.
-    reach = find_reach(emulator.network, box & ocean)
+    reach = find_reach(emulator.network, emulator.history, box & ocean)
 
     def compare(samples: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         inputs = windows.inputs(samples)

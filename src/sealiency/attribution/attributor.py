@@ -8,17 +8,16 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from sealiency.attribution.engine import Window
+from sealiency.attribution.graph.tracing import refuse_training
+from sealiency.attribution.graph.windows import Window
 from sealiency.config.attribution import name_baseline
 from sealiency.emulators.devices import arithmetic
 from sealiency.errors import SealiencyError
 
-EXACT_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Dropout2d, nn.Linear)
-CONTAINERS = (nn.Sequential,)
 FORECASTS_AT_ONCE = 32
 # More samples at once leave the processor's cache and are no faster.
 SAMPLES_ON_PROCESSOR = 8
-# A pass through Captum holds activations and gradients of samples and of baselines.
+# What is let go of late, and the copies that convolutions make.
 COPIES_OF_ACTIVATIONS = 6
 
 
@@ -99,7 +98,7 @@ class Method(ABC):
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float64")
     tolerances: ClassVar[dict[str, float] | None] = None
     mend: ClassVar[str] = (
-        "set attribution.precision: float64, and if that fails too, the network has a layer that the method does not explain"
+        "set attribution.precision: float64; if that fails too, it is a fault of the method's rule for an operation of the network"
     )
 
     def __init__(
@@ -111,7 +110,7 @@ class Method(ABC):
         precision: str,
         occlusion_window: tuple[int, int, int],
     ) -> None:
-        check_network(network)
+        refuse_training(network)
         self.network = network
         self.model = FlatOutput(network)
         self.baselines = baselines
@@ -143,26 +142,6 @@ class Method(ABC):
         return None if self.tolerances is None else self.tolerances[self.precision]
 
 
-def check_network(network: nn.Module) -> None:
-    """Refuse a network for which the methods would be wrong without a word.
-
-    Raises
-    ------
-    SealiencyError
-        If the network is in training mode, or holds a layer without an exact rule, which is named.
-    """
-    for name, module in network.named_modules():
-        if module.training:
-            raise SealiencyError(f"layer {name or 'network'} is in training mode; call eval() before attribution")
-        leaf = not any(True for _ in module.children())
-        # Exact types: Captum passes over a subclass of ReLU and gives gradient x difference for it.
-        if leaf and type(module) not in (*EXACT_LAYERS, *CONTAINERS):
-            raise SealiencyError(
-                f"layer {name} is a {type(module).__name__}, for which no attribution rule is exact here; use "
-                f"{', '.join(layer.__name__ for layer in EXACT_LAYERS)}"
-            )
-
-
 def count_fitting(memory: float, one: int, device: torch.device) -> int:
     """Return how many samples are attributed at once.
 
@@ -188,7 +167,7 @@ def count_fitting(memory: float, one: int, device: torch.device) -> int:
 
 
 def measure_pass(network: nn.Module, field: Tensor) -> int:
-    """Return the bytes that a pass of one sample, forward and back, takes in Captum; a forward pass alone takes less.
+    """Return at most how many bytes a forward pass of one sample takes.
 
     Parameters
     ----------

@@ -28,7 +28,12 @@ def measure_completeness(total: np.ndarray, magnitude: np.ndarray, expected: np.
 
 
 def check_completeness(
-    errors: np.ndarray, tolerance: float | None, mend: str, samples: list[int], pixels: list[str], lead: int
+    errors: np.ndarray,
+    tolerance: float | None,
+    mend: str,
+    samples: list[int],
+    pixels: list[str],
+    lead: int | None = None,
 ) -> None:
     """Refuse attributions that break completeness.
 
@@ -45,7 +50,7 @@ def check_completeness(
     pixels
         The pixels in words, for the error.
     lead
-        Lead, months.
+        Lead, months, for the error; None where there is none.
 
     Raises
     ------
@@ -55,7 +60,8 @@ def check_completeness(
     if tolerance is None or (errors <= tolerance).all():
         return
     sample, pixel = np.unravel_index(int(errors.argmax()), errors.shape)
+    of_lead = "" if lead is None else f", lead {lead}"
     raise SealiencyError(
-        f"sample {samples[sample]}, pixel {pixels[pixel]}, lead {lead}: completeness error "
+        f"sample {samples[sample]}, pixel {pixels[pixel]}{of_lead}: completeness error "
         f"{errors[sample, pixel]:.3g} exceeds {tolerance:g}; {mend}"
     )

@@ -1,7 +1,7 @@
-"""DeepLIFT and DeepLiftShap by the engine, which makes the explanation of every ocean pixel possible."""
+"""DeepLIFT and DeepLiftShap, and what every method by the engine shares: groups of pixels, batches, memory."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -9,15 +9,122 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.attributor import SAMPLES_ON_PROCESSOR, Method, Tile, count_fitting
-from sealiency.attribution.engine import Engine, Linearisation, Window
+from sealiency.attribution.engine import Engine, Linearisation
+from sealiency.attribution.graph.windows import Window
 from sealiency.emulators.devices import arithmetic
 from sealiency.errors import SealiencyError
 
 LOGGER = logging.getLogger(__name__)
 
 
-class DeepLift(Method):
-    """DeepLIFT with the rescale rule (Shrikumar et al. 2019) and one baseline, by the engine."""
+class EngineMethod(Method):
+    """A method by the engine, which makes the explanation of every ocean pixel possible."""
+
+    guided: ClassVar[bool] = False
+
+    def _build_engine(self) -> None:
+        rows = torch.bfloat16 if self.precision == "bfloat16" else self.baselines.dtype
+        lags, lat, lon = self.baselines.shape[1:]
+        self.engine = Engine(self.network, lags, (lat, lon), rows, self.guided)
+        self.at_once: int | None = None
+        self.held = 0
+
+    def _group(self, pixels: Sequence[int]) -> list[list[int]]:
+        groups = self.engine.group(pixels)
+        if self.at_once is None:
+            one = max(self.engine.measure_memory([pixels[at] for at in group]) for group in groups)
+            self.at_once = count_fitting(self.memory - self.held, one, self.baselines.device)
+        return groups
+
+    def _limit(self) -> int:
+        assert self.at_once is not None
+        return self.at_once
+
+    def _linearise(self, linearise: Callable[[slice], Linearisation], start: int, stop: int) -> Linearisation | None:
+        """Return the linearisation of a batch from start on, or None if it did not fit and a smaller one must be tried."""
+        with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
+            return linearise(slice(start, min(start + self._limit(), stop)))
+        # Here, where the error no longer holds what did not fit.
+        self._halve()
+        return None
+
+    def _attribute(self, linearisation: Linearisation, pixels: list[int]) -> Iterator[tuple[slice, Tensor, Window]]:
+        start = 0
+        while start < len(linearisation):
+            part = slice(start, min(start + self._limit(), len(linearisation)))
+            result = None
+            with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
+                result = self.engine.attribute(linearisation.take(part), pixels)
+            if result is None:
+                self._halve()
+                continue
+            yield part, *result
+            start = part.stop
+
+    def _give_tiles(
+        self,
+        samples: int,
+        linearise: Callable[[slice], Linearisation],
+        groups: list[list[int]],
+        pixels: Sequence[int],
+    ) -> Iterator[Tile]:
+        """Give the attributions of samples, each with one linearisation."""
+        start = 0
+        while start < samples:
+            linearisation = self._linearise(linearise, start, samples)
+            if linearisation is None:
+                continue
+            for group in groups:
+                for part, values, window in self._attribute(linearisation, [pixels[at] for at in group]):
+                    yield Tile(slice(start + part.start, start + part.stop), group, window, values)
+            start += len(linearisation)
+
+    def _give_means(
+        self,
+        number: int,
+        count: int,
+        linearise: Callable[[slice], Linearisation],
+        weights: Tensor | None,
+        groups: list[list[int]],
+        pixels: Sequence[int],
+    ) -> Iterator[Tile]:
+        """Give the mean attributions, weighted or plain, of one sample with several linearisations."""
+        parts = list(self._linearise_all(linearise, count))
+        for group in groups:
+            chosen, done = [pixels[at] for at in group], 0
+            total: Tensor | None = None
+            for linearisation in parts:
+                for _, values, seen in self._attribute(linearisation, chosen):
+                    window = seen
+                    if weights is not None:
+                        values *= weights[done : done + len(values), None, None, None, None]
+                    done += len(values)
+                    summed = values.sum(0, keepdim=True)
+                    total = summed if total is None else total.add_(summed)
+            assert total is not None
+            yield Tile(slice(number, number + 1), group, window, total / count if weights is None else total)
+
+    def _linearise_all(self, linearise: Callable[[slice], Linearisation], count: int) -> Iterator[Linearisation]:
+        start = 0
+        while start < count:
+            linearisation = self._linearise(linearise, start, count)
+            if linearisation is not None:
+                yield linearisation
+                start += len(linearisation)
+
+    def _halve(self) -> None:
+        if self._limit() == 1:
+            raise SealiencyError(
+                "the GPU has too little memory to attribute one sample at a time; free it, take a larger one, or set "
+                "attribution.device: cpu"
+            )
+        self.at_once = self._limit() // 2
+        torch.cuda.empty_cache()
+        LOGGER.warning("out of GPU memory: going on with %d sample(s) at once", self.at_once)
+
+
+class DeepLift(EngineMethod):
+    """DeepLIFT with the rescale rule (Shrikumar et al. 2019) and one baseline."""
 
     name: ClassVar = "deeplift"
     precisions: ClassVar = ("float32", "float64", "bfloat16", "tf32")
@@ -25,11 +132,8 @@ class DeepLift(Method):
     tolerances: ClassVar = {"float32": 1e-6, "float64": 1e-12, "bfloat16": 1e-2, "tf32": 1e-3}
 
     def _prepare(self) -> None:
+        self._build_engine()
         baselines, memory = self.baselines, self.memory
-        rows = torch.bfloat16 if self.precision == "bfloat16" else baselines.dtype
-        lat, lon = baselines.shape[2:]
-        self.engine = Engine(self.network, (lat, lon), rows)
-        self.at_once: int | None = None
         # What every baseline takes as long as the method is used: one is no more than another sample.
         self.held = 0 if len(baselines) == 1 else len(baselines) * self.engine.measure_linearisation()
         if self.held > memory / 2:
@@ -48,62 +152,15 @@ class DeepLift(Method):
             raise ValueError(f"DeepLift takes one baseline, not {len(self.baselines)}; DeepLiftShap takes several")
         inputs = inputs.to(self.baselines)
         groups = self._group(pixels)
-        start = 0
-        while start < len(inputs):
-            batch = inputs[start : start + self._limit()]
-            linearisation = self._linearise(batch, self.baselines, self.observed)
-            if linearisation is None:
-                continue
-            for group in groups:
-                for part, values, window in self._attribute(linearisation, [pixels[at] for at in group]):
-                    yield Tile(slice(start + part.start, start + part.stop), group, window, values)
-            start += len(batch)
 
-    def _group(self, pixels: Sequence[int]) -> list[list[int]]:
-        groups = self.engine.group(pixels)
-        if self.at_once is None:
-            one = max(self.engine.measure_memory([pixels[at] for at in group]) for group in groups)
-            self.at_once = count_fitting(self.memory - self.held, one, self.baselines.device)
-        return groups
+        def linearise(part: slice) -> Linearisation:
+            return self.engine.linearise(inputs[part], self.baselines, self.observed)
 
-    def _limit(self) -> int:
-        assert self.at_once is not None
-        return self.at_once
-
-    def _linearise(self, inputs: Tensor, baselines: Tensor, observed: list[Tensor]) -> Linearisation | None:
-        """Return the linearisation of a batch, or None if it did not fit and a smaller one must be tried."""
-        with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
-            return self.engine.linearise(inputs, baselines, observed)
-        # Here, where the error no longer holds what did not fit.
-        self._halve()
-        return None
-
-    def _attribute(self, linearisation: Linearisation, pixels: list[int]) -> Iterator[tuple[slice, Tensor, Window]]:
-        start = 0
-        while start < len(linearisation):
-            part = slice(start, min(start + self._limit(), len(linearisation)))
-            result = None
-            with suppress(torch.OutOfMemoryError), arithmetic(self.precision):
-                result = self.engine.attribute(linearisation.take(part), pixels)
-            if result is None:
-                self._halve()
-                continue
-            yield part, *result
-            start = part.stop
-
-    def _halve(self) -> None:
-        if self._limit() == 1:
-            raise SealiencyError(
-                "the GPU has too little memory to attribute one sample at a time; free it, take a larger one, or set "
-                "attribution.device: cpu"
-            )
-        self.at_once = self._limit() // 2
-        torch.cuda.empty_cache()
-        LOGGER.warning("out of GPU memory: going on with %d sample(s) at once", self.at_once)
+        yield from self._give_tiles(len(inputs), linearise, groups, pixels)
 
 
 class DeepLiftShap(DeepLift):
-    """DeepLIFT averaged over a distribution of baselines (Lundberg & Lee 2017), by the engine."""
+    """DeepLIFT averaged over a distribution of baselines (Lundberg & Lee 2017)."""
 
     name: ClassVar = "deeplift_shap"
 
@@ -114,21 +171,8 @@ class DeepLiftShap(DeepLift):
             return
         groups = self._group(pixels)
         for number, sample in enumerate(inputs.to(self.baselines).split(1)):
-            linearisations = list(self._linearise_against_all(sample))
-            for group in groups:
-                chosen = [pixels[at] for at in group]
-                parts = (part for one in linearisations for part in self._attribute(one, chosen))
-                _, values, window = next(parts)
-                total = values.sum(0, keepdim=True)
-                for _, values, _ in parts:
-                    total += values.sum(0, keepdim=True)
-                yield Tile(slice(number, number + 1), group, window, total / len(self.baselines))
 
-    def _linearise_against_all(self, sample: Tensor) -> Iterator[Linearisation]:
-        start = 0
-        while start < len(self.baselines):
-            part = slice(start, start + self._limit())
-            linearisation = self._linearise(sample, self.baselines[part], [values[part] for values in self.observed])
-            if linearisation is not None:
-                yield linearisation
-                start = part.stop
+            def linearise(part: slice, sample: Tensor = sample) -> Linearisation:
+                return self.engine.linearise(sample, self.baselines[part], [values[part] for values in self.observed])
+
+            yield from self._give_means(number, len(self.baselines), linearise, None, groups, pixels)

@@ -1,12 +1,13 @@
-"""DeepLIFT (rescale rule) for many output pixels of many samples at once, exactly.
+"""Attributions of many output pixels of many samples at once, exactly, for any network whose operations are known.
 
 The idea:
 
-1. For one sample and one baseline, the rescale rule replaces each ReLU by a fixed multiplier; every other layer is
-   linear. So the network is one linear map, and the attribution of output pixel p is row p of it times (x - baseline).
+1. For one sample and one baseline, the rescale rule replaces each activation by a fixed multiplier, and so does a gradient;
+   every other operation is linear. So the network is one linear map, and the attribution of output pixel p is row p of it
+   times (x - baseline).
 2. The multipliers do not depend on the pixel: they are computed once a sample, the baseline's activations once a model.
-3. A row is pulled from the output back to the input, layer by layer. It is zero outside what the pixel sees, a window
-   that grows from one cell to most of the grid, so only that window is worked on.
+3. A row is pulled from the output back to the input, operation by operation. It is zero outside what the pixel sees, a
+   window that grows from one cell to most of the grid, so only that window is worked on.
 4. Neighbouring pixels, those over one cell of the coarsest layer, see nearly the same cells. They share their windows
    and are pulled together, for several samples at a time: one convolution serves all, and multipliers are plain slices.
 
@@ -15,56 +16,22 @@ differences, section 3.5.1.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from sealiency.emulators.networks.densenet import (
-    Composition,
-    DenseLayer,
-    DenseNet,
-    LinearBottleneck,
-    UpsamplingComposition,
-)
+from sealiency.attribution.graph.operations.operation import Rows, add_rows
+from sealiency.attribution.graph.operations.pointwise import Activation
+from sealiency.attribution.graph.tracing import trace
+from sealiency.attribution.graph.windows import GridShape, Window, surround
 from sealiency.errors import SealiencyError
-
-
-class Span(NamedTuple):
-    """Rows, or columns, from start up to and without stop."""
-
-    start: int
-    stop: int
-
-
-class Window(NamedTuple):
-    """A box of a layer's grid."""
-
-    rows: Span
-    columns: Span
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and columns."""
-        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
-
-    def cut(self, field: Tensor) -> Tensor:
-        """Return the part of a field of shape (..., row, column) that lies in the window, as a view."""
-        return field[..., slice(*self.rows), slice(*self.columns)]
-
-    def within(self, outer: "Window") -> "Window":
-        """Return the window as counted from the corner of another one."""
-        return Window(
-            *(Span(span.start - of.start, span.stop - of.start) for span, of in zip(self, outer, strict=True))
-        )
 
 
 @dataclass(frozen=True)
 class Linearisation:
-    """A network as the linear map that it is to the rescale rule, for some samples against their baselines."""
+    """A network as a linear map, for some samples against their baselines."""
 
     multipliers: list[Tensor]
     """Of each activation in the order of the forward pass, of shape (sample, channel, row, column)."""
@@ -80,262 +47,68 @@ class Linearisation:
         return Linearisation([values[samples] for values in self.multipliers], self.change[samples])
 
 
-class _Convolution:
-    """A convolution: a row is pulled by its transpose."""
-
-    def __init__(self, conv: nn.Conv2d, grid: tuple[int, int], precision: torch.dtype) -> None:
-        self.conv, self.grid = conv, grid
-        self.kernel, self.stride, padding = conv.kernel_size[0], conv.stride[0], conv.padding[0]
-        plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
-        if plain != ((self.kernel,) * 2, (self.stride,) * 2, (padding,) * 2, (1, 1), 1, "zeros"):
-            raise SealiencyError(
-                f"{conv} has no exact rule in the attribution engine; use a square kernel, one stride, one padding of "
-                "zeros, no dilation and no groups"
-            )
-        self.padding = int(padding)
-        self.weight = conv.weight.detach().to(precision).contiguous(memory_format=torch.channels_last)
-        self.output_grid = tuple((size + 2 * self.padding - self.kernel) // self.stride + 1 for size in grid)
-        self.channels = conv.in_channels
-
-    def forward(self, x: Tensor, seen: list[Tensor]) -> Tensor:
-        return self.conv(x)
-
-    def _reach(self, span: Span) -> Span:
-        start = span.start * self.stride - self.padding
-        return Span(start, start + (span.stop - span.start - 1) * self.stride + self.kernel)
-
-    def see(self, window: Window) -> Window:
-        # What lies in the padding is no cell.
-        reached = zip(map(self._reach, window), self.grid, strict=True)
-        return Window(*(Span(max(span.start, 0), min(span.stop, size)) for span, size in reached))
-
-    def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
-        seen, reached = self.see(window), [self._reach(span) for span in window]
-        # What both sides have too much is left out of the convolution, the rest is cut off.
-        spare = [min(part.start - full.start, full.stop - part.stop) for part, full in zip(seen, reached, strict=True)]
-        pulled = functional.conv_transpose2d(rows, self.weight, stride=self.stride, padding=spare)
-        left = (Span(full.start + few, full.stop - few) for full, few in zip(reached, spare, strict=True))
-        return seen.within(Window(*left)).cut(pulled)
-
-    def count(self, window: Window) -> int:
-        taps = 1
-        for span, size in zip(window, self.grid, strict=True):
-            reached = (self._reach(Span(at, at + 1)) for at in range(*span))
-            taps *= sum(min(one.stop, size) - max(one.start, 0) for one in reached)
-        return taps * self.conv.in_channels * self.conv.out_channels
-
-
-class _Interpolation:
-    """Nearest or bicubic interpolation: separable, so two small matrices say what each row and column is made of."""
-
-    def __init__(self, layer: UpsamplingComposition, grid: tuple[int, int], precision: torch.dtype) -> None:
-        self.output_grid, self.mode, self.grid, self.channels = layer.size, layer.mode, grid, layer.norm.num_features
-        self.weights = []
-        for axis, (coarse, fine) in enumerate(zip(grid, self.output_grid, strict=True)):
-            # In the network's own arithmetic, which rounds the places that bicubic interpolation looks at.
-            unit = torch.eye(coarse, dtype=layer.conv.weight.dtype)[:, None]
-            line = unit.unsqueeze(3 - axis)
-            wanted = (fine, 1) if axis == 0 else (1, fine)
-            self.weights.append(
-                functional.interpolate(line, size=wanted, mode=self.mode)
-                .reshape(coarse, fine)
-                .T.to(layer.conv.weight.device, precision)
-            )
-        # On the processor's side, because windows are.
-        self.used = [(weights != 0).cpu() for weights in self.weights]
-
-    def forward(self, x: Tensor, seen: list[Tensor]) -> Tensor:
-        return functional.interpolate(x, size=self.output_grid, mode=self.mode)
-
-    def see(self, window: Window) -> Window:
-        spans = []
-        for span, used in zip(window, self.used, strict=True):
-            cells = used[slice(*span)].any(0).nonzero().flatten()
-            spans.append(Span(int(cells[0]), int(cells[-1]) + 1))
-        return Window(*spans)
-
-    def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
-        inside = zip(self.weights, window, self.see(window), strict=True)
-        parts = [weights[slice(*fine), slice(*coarse)] for weights, fine, coarse in inside]
-        return torch.einsum("nchw,hi,wj->ncij", rows, *parts)
-
-    def count(self, window: Window) -> int:
-        # Nearest interpolation multiplies nothing; what bicubic multiplies is not counted.
-        return 0
-
-
-class _Activation:
-    """BatchNorm and ReLU: to the rescale rule, a multiplication by (relu(a) - relu(a0)) / (a - a0) times the norm's scale."""
-
-    def __init__(self, norm: nn.BatchNorm2d, grid: tuple[int, int]) -> None:
-        self.norm, self.output_grid, self.channels = norm, grid, norm.num_features
-        # Batch norm in evaluation mode is linear in its input.
-        assert norm.running_var is not None
-        self.scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-
-    def forward(self, x: Tensor, seen: list[Tensor]) -> Tensor:
-        seen.append(self.norm(x))
-        return functional.relu(seen[-1])
-
-    def linearise(self, a: Tensor, a0: Tensor, precision: torch.dtype) -> Tensor:
-        change = a - a0
-        # Where nothing changes the rule is the gradient. No threshold is needed: where both are active, relu(a) -
-        # relu(a0) is a - a0 to the last bit.
-        multiplier = torch.where(change == 0, (a > 0).to(a.dtype), (functional.relu(a) - functional.relu(a0)) / change)
-        multiplier *= self.scale[:, None, None]
-        return multiplier.to(precision).contiguous(memory_format=torch.channels_last)
-
-    def see(self, window: Window) -> Window:
-        return window
-
-    def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
-        multiplier = window.cut(next(multipliers))[:, None]
-        # In place: what a convolution has just pulled belongs to nobody else.
-        rows.unflatten(0, (len(multiplier), -1)).mul_(multiplier)
-        return rows
-
-    def count(self, window: Window) -> int:
-        return 0
-
-
-class _DenseLayer:
-    """A layer whose output joins its input: what was passed on is pulled as it is, the new channels through the layer."""
-
-    def __init__(self, layer: DenseLayer, grid: tuple[int, int], precision: torch.dtype) -> None:
-        self.width = layer.norm.num_features
-        self.activation, self.convolution = _Activation(layer.norm, grid), _Convolution(layer.conv, grid, precision)
-        self.output_grid, self.channels = grid, self.width
-
-    def forward(self, x: Tensor, seen: list[Tensor]) -> Tensor:
-        return torch.cat([x, self.convolution.forward(self.activation.forward(x, seen), seen)], 1)
-
-    def see(self, window: Window) -> Window:
-        return self.convolution.see(window)
-
-    def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
-        wider = self.see(window)
-        pulled = self.convolution.pull(rows[:, self.width :], window, multipliers)
-        pulled = self.activation.pull(pulled, wider, multipliers)
-        window.within(wider).cut(pulled).add_(rows[:, : self.width])
-        return pulled
-
-    def count(self, window: Window) -> int:
-        return self.convolution.count(window)
-
-
-class _LinearBottleneck:
-    """A linear layer over all cells, shared by the channels and added to its input: every cell is seen."""
-
-    def __init__(self, layer: LinearBottleneck, grid: tuple[int, int], precision: torch.dtype) -> None:
-        self.layer, self.output_grid, self.channels = layer, grid, layer.channels
-        self.weight = layer.linear.weight.detach().to(precision)
-        self.whole = Window(*(Span(0, size) for size in grid))
-
-    def forward(self, x: Tensor, seen: list[Tensor]) -> Tensor:
-        return self.layer(x)
-
-    def see(self, window: Window) -> Window:
-        return self.whole
-
-    def pull(self, rows: Tensor, window: Window, multipliers: Iterator[Tensor]) -> Tensor:
-        used = window.cut(self.weight.T.unflatten(1, self.output_grid)).flatten(1)
-        pulled = functional.linear(rows.flatten(2), used).unflatten(2, self.output_grid)
-        pulled = pulled.contiguous(memory_format=torch.channels_last)
-        window.cut(pulled).add_(rows)
-        return pulled
-
-    def count(self, window: Window) -> int:
-        return window.shape[0] * window.shape[1] * self.weight.shape[1] * self.channels
-
-
-_Step = _Convolution | _Interpolation | _Activation | _DenseLayer | _LinearBottleneck
-
-
-def _build_steps(network: DenseNet, grid: tuple[int, int], precision: torch.dtype) -> list[_Step]:
-    steps: list[_Step] = []
-
-    def here() -> tuple[int, int]:
-        rows, columns = steps[-1].output_grid if steps else grid
-        return rows, columns
-
-    for name, block in network.layers.named_children():
-        inner = block.named_children() if type(block) is nn.Sequential else [("", block)]
-        for place, layer in inner:
-            if type(layer) is nn.Conv2d:
-                steps.append(_Convolution(layer, here(), precision))
-            elif type(layer) is DenseLayer:
-                steps.append(_DenseLayer(layer, here(), precision))
-            elif type(layer) is Composition:
-                steps.append(_Activation(layer.norm, here()))
-                steps.append(_Convolution(layer.conv, here(), precision))
-            elif type(layer) is UpsamplingComposition:
-                steps.append(_Activation(layer.norm, here()))
-                steps.append(_Interpolation(layer, here(), precision))
-                steps.append(_Convolution(layer.conv, here(), precision))
-            elif type(layer) is LinearBottleneck:
-                steps.append(_LinearBottleneck(layer, here(), precision))
-            else:
-                where = ".".join(filter(None, ("layers", name, place)))
-                raise SealiencyError(
-                    f"layer {where} is a {type(layer).__name__}, for which the attribution engine has no exact rule; "
-                    "use the layers of sealiency.emulators.networks.densenet"
-                )
-    return steps
-
-
 class Engine:
-    """The rescale rule on a DenseNet, for many output pixels and samples at once.
+    """The network as a graph, pulled from output pixels back to the input.
 
     Parameters
     ----------
     network
-        Network on its device, in float32 or float64, that `sealiency.attribution.methods.check_network` accepts.
+        Network on its device and in evaluation mode, in float32 or float64, that maps (sample, lag, row, column) to
+        (sample, 1, row, column).
+    history
+        Months of input.
     grid
         Rows and columns of its input.
     precision
         Arithmetic of the rows: the network's own, or bfloat16. Multipliers are computed in the network's.
+    guided
+        Whether negative parts of rows are dropped at every ReLU, as guided backpropagation does.
 
     Raises
     ------
     SealiencyError
-        If the network is no DenseNet, or a layer of it has no exact rule here; it is named.
+        If an operation of the network has no exact rule; operation and layer are named.
     """
 
-    def __init__(self, network: nn.Module, grid: tuple[int, int], precision: torch.dtype) -> None:
-        if type(network) is not DenseNet:
-            raise SealiencyError(
-                f"network is a {type(network).__name__}, for which the attribution engine has no exact rule; use a DenseNet"
-            )
-        self.residual = network.residual
-        self.grid = grid
-        self.precision = precision
-        self.item_size = next(network.parameters()).element_size()
-        self.steps = _build_steps(network, grid, precision)
-        self.activations = [
-            part
-            for step in self.steps
-            for part in (step, getattr(step, "activation", None))
-            if isinstance(part, _Activation)
-        ]
+    def __init__(
+        self, network: nn.Module, history: int, grid: GridShape, precision: torch.dtype, guided: bool = False
+    ) -> None:
+        self.graph = trace(network, history, grid)
+        self.grid, self.precision, self.guided = grid, precision, guided
+        self.item_size = next(network.parameters(), torch.zeros(())).element_size()
+        self.place = {number: at for at, number in enumerate(self.graph.activations)}
+        for node in self.graph.nodes.values():
+            node.operation.prepare(precision)
+            if guided and isinstance(node.operation, Activation) and node.operation.name != "relu":
+                raise SealiencyError(
+                    f"layer {node.layer}: guided backpropagation is defined for ReLU, not for {node.operation.name}; take "
+                    "another method"
+                )
+
+    @property
+    def activations(self) -> list[Activation]:
+        """The activations in the order of the forward pass."""
+        return [self._activation(number) for number in self.graph.activations]
+
+    def _activation(self, number: int) -> Activation:
+        operation = self.graph.nodes[number].operation
+        assert isinstance(operation, Activation)
+        return operation
 
     @torch.no_grad()
     def observe(self, fields: Tensor) -> list[Tensor]:
-        """Return what every ReLU is given, in the order of the forward pass.
+        """Return what every activation is given, in the order of the forward pass.
 
         Parameters
         ----------
         fields
             Inputs or baselines of shape (sample, lag, row, column).
         """
-        seen: list[Tensor] = []
-        x = fields.contiguous(memory_format=torch.channels_last)
-        for step in self.steps:
-            x = step.forward(x, seen)
-        return seen
+        return self.graph.run(fields.contiguous(memory_format=torch.channels_last))[0]
 
     @torch.no_grad()
     def linearise(self, inputs: Tensor, baselines: Tensor, observed: list[Tensor]) -> Linearisation:
-        """Return the network as a linear map, for each sample against its baseline.
+        """Return the network as the linear map that it is to the rescale rule, for each sample against its baseline.
 
         Parameters
         ----------
@@ -345,8 +118,23 @@ class Engine:
             What `observe` gave for the baselines.
         """
         given = zip(self.activations, self.observe(inputs), observed, strict=True)
-        multipliers = [activation.linearise(a, a0, self.precision) for activation, a, a0 in given]
+        multipliers = [one.scale(one.rescale(a, a0), self.precision) for one, a, a0 in given]
         return Linearisation(multipliers, (inputs - baselines).contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def differentiate(self, inputs: Tensor, change: Tensor) -> Linearisation:
+        """Return the network's derivative at some inputs.
+
+        Parameters
+        ----------
+        inputs
+            Where, of shape (sample, lag, row, column).
+        change
+            What its rows are multiplied by, of that shape or a single field.
+        """
+        given = zip(self.activations, self.observe(inputs), strict=True)
+        multipliers = [one.scale(one.differentiate(a), self.precision) for one, a in given]
+        return Linearisation(multipliers, change.expand_as(inputs).contiguous(memory_format=torch.channels_last))
 
     def group(self, pixels: Sequence[int]) -> list[list[int]]:
         """Return the positions of pixels, those over one cell of the coarsest layer together.
@@ -356,7 +144,9 @@ class Engine:
         pixels
             Output pixels, as positions in the flattened grid.
         """
-        coarse = min(step.output_grid for step in self.steps)
+        grids = [node.operation.output.grid for node in self.graph.nodes.values()]
+        # A layer of one cell, such as a mean over the globe, would put all pixels together.
+        coarse = min((grid for grid in grids if min(grid) > 1), default=self.grid)
         groups = defaultdict(list)
         for position, pixel in enumerate(pixels):
             place = divmod(pixel, self.grid[1])
@@ -372,7 +162,7 @@ class Engine:
         Parameters
         ----------
         linearisation
-            The samples, from `linearise`.
+            The samples, from `linearise` or `differentiate`.
         pixels
             Output pixels, as positions in the flattened grid; the closer, the faster.
 
@@ -385,47 +175,91 @@ class Engine:
             Rows and columns of the input that the pixels see.
         """
         places = [divmod(pixel, self.grid[1]) for pixel in pixels]
-        window = _surround(places)
+        window = surround(places)
         samples, change = len(linearisation), linearisation.change
         unit = torch.zeros(len(pixels), 1, *window.shape, dtype=self.precision, device=change.device)
         for number, (row, column) in enumerate(places):
             unit[number, 0, row - window.rows.start, column - window.columns.start] = 1
         rows = unit.repeat(samples, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        multipliers = reversed(linearisation.multipliers)
-        for step in reversed(self.steps):
-            rows = step.pull(rows, window, multipliers)
-            window = step.see(window)
-        attributions = rows.to(change.dtype).unflatten(0, (samples, len(pixels))).mul_(window.cut(change)[:, None])
-        if self.residual:
-            # The last month is added to the output, so its row is that of the identity.
-            for number, (row, column) in enumerate(places):
-                at = attributions[:, number, -1, row - window.rows.start, column - window.columns.start]
-                at += change[:, -1, row, column]
-        return attributions, window
+        waiting: dict[int, Rows] = {self.graph.output: Rows(rows, window)}
+        arrived: list[Rows] = []
+        for number in sorted(self.graph.nodes, reverse=True):
+            node = self.graph.nodes[number]
+            here = waiting.pop(number)
+            operation = node.operation
+            if isinstance(operation, Activation):
+                here = operation.multiply(here, linearisation.multipliers[self.place[number]], self.guided)
+                back = [here]
+            else:
+                back = operation.pull(here)
+            for parent, part in zip(node.parents, back, strict=True):
+                if parent == 0:
+                    # Not yet added up, because a row of an identity would lose the others' digits in bfloat16.
+                    arrived.append(part)
+                elif parent in waiting:
+                    waiting[parent] = add_rows(waiting[parent], part, self.graph.shapes[parent].channels)
+                else:
+                    waiting[parent] = part
+        return self._multiply(arrived, change, len(pixels))
+
+    def _multiply(self, arrived: list[Rows], change: Tensor, pixels: int) -> tuple[Tensor, Window]:
+        """Return the rows that came back to the input, each times what the input changed by, added up."""
+        window = arrived[0].window
+        for rows in arrived[1:]:
+            window = window.join(rows.window)
+        lags = change.shape[1]
+        # The one that fills the window is written to, the others are added.
+        whole = next((rows for rows in arrived if rows.own and rows.is_whole(lags, window)), None)
+        if whole is None:
+            shape = (len(change), pixels, lags, *window.shape)
+            total = torch.zeros(shape, dtype=change.dtype, device=change.device)
+        else:
+            total = whole.values.to(change.dtype).unflatten(0, (len(change), pixels))
+            total = total.mul_(window.cut(change)[:, None])
+        for rows in arrived:
+            if rows is not whole:
+                channels = slice(rows.first, rows.first + rows.values.shape[1])
+                values = rows.values.to(change.dtype).unflatten(0, (len(change), pixels))
+                values = values * rows.window.cut(change)[:, None, channels]
+                rows.window.within(window).cut(total[:, :, channels]).add_(values)
+        return total, window
+
+    def _follow(self, pixels: Sequence[int]) -> dict[int, Window]:
+        """Return the window of every node's output that some pixels see, in the order of pulling."""
+        windows = {self.graph.output: surround([divmod(pixel, self.grid[1]) for pixel in pixels])}
+        for number in sorted(self.graph.nodes, reverse=True):
+            node = self.graph.nodes[number]
+            seen = node.operation.see(windows[number])
+            for parent in node.parents:
+                windows[parent] = windows[parent].join(seen) if parent in windows else seen
+        return windows
 
     def count_operations(self, pixel: int) -> int:
         """Return the multiplications with additions that the row of one pixel needs, were it pulled alone."""
-        window, count = _surround([divmod(pixel, self.grid[1])]), 0
-        for step in reversed(self.steps):
-            count += step.count(window)
-            window = step.see(window)
-        return count
+        windows = self._follow([pixel])
+        return sum(node.operation.count(windows[number]) for number, node in self.graph.nodes.items())
 
     def measure_memory(self, pixels: Sequence[int]) -> int:
         """Return about how many bytes a sample takes while some pixels are attributed."""
-        window = _surround([divmod(pixel, self.grid[1]) for pixel in pixels])
-        widest = 0
-        for step in reversed(self.steps):
-            window = step.see(window)
-            widest = max(widest, step.channels * window.shape[0] * window.shape[1])
-        # Rows as they are given, as they are pulled, and the convolution's own copy, the last of them not in bfloat16.
-        return 3 * len(pixels) * widest * self.item_size + self.measure_linearisation()
+        windows = self._follow(pixels)
+        sizes = {
+            number: self.graph.shapes[number].channels * window.shape[0] * window.shape[1]
+            for number, window in windows.items()
+        }
+        # Rows wait at a value until the last of its uses has given its part.
+        last_use: dict[int, int] = {}
+        for number, node in self.graph.nodes.items():
+            for parent in node.parents:
+                last_use[parent] = max(last_use.get(parent, 0), number)
+        most = 0
+        for number, node in self.graph.nodes.items():
+            waiting = sum(
+                sizes[value] for value, last in last_use.items() if value < number < last and value not in node.parents
+            )
+            # Rows as they are given, as they are pulled, and the convolution's own copy, which is not in bfloat16.
+            most = max(most, waiting + sizes[number] + 2 * max(sizes[parent] for parent in node.parents))
+        return len(pixels) * most * self.item_size + self.measure_linearisation()
 
     def measure_linearisation(self) -> int:
         """Return how many bytes the activations and multipliers of one sample take."""
-        cells = sum(part.channels * part.output_grid[0] * part.output_grid[1] for part in self.activations)
-        return 2 * cells * self.item_size
-
-
-def _surround(places: Sequence[tuple[int, int]]) -> Window:
-    return Window(*(Span(min(axis), max(axis) + 1) for axis in zip(*places, strict=True)))
+        return 2 * sum(activation.output.size for activation in self.activations) * self.item_size

@@ -1,97 +1,57 @@
-"""The methods that are Captum's own, from gradients of the output, pixel by pixel."""
+"""The methods that are a gradient, or a mean of gradients, by the engine: its multipliers are the activations' derivatives."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-import captum.attr
-from torch import Tensor, nn
+import numpy as np
+import torch
+from torch import Tensor
 
-from sealiency.attribution.attributor import Method, Tile, count_fitting, measure_pass
-from sealiency.attribution.engine import Span, Window
-from sealiency.emulators.devices import arithmetic
+from sealiency.attribution.attributor import Tile
+from sealiency.attribution.deeplift import EngineMethod
+from sealiency.attribution.engine import Linearisation
 
 
-class CaptumMethod(Method):
-    """What Captum's methods share: a loop over pixels and batches of samples."""
+class GradientMethod(EngineMethod):
+    """What the gradient at the inputs gives, times something."""
 
     def _prepare(self) -> None:
-        self.method = self.build(self.model)
-        self.at_once = count_fitting(self.memory, measure_pass(self.network, self.baselines[:1]), self.baselines.device)
+        self._build_engine()
 
     @abstractmethod
-    def build(self, model: nn.Module) -> captum.attr.Attribution:
-        """Return Captum's object of the method."""
-
-    @abstractmethod
-    def attribute(self, inputs: Tensor, pixel: int) -> Tensor:
-        """Attribute one output pixel (its position in the flattened grid) to inputs (sample, lag, lat, lon)."""
+    def weigh(self, inputs: Tensor) -> Tensor:
+        """Return what the gradient is multiplied by, of the inputs' shape or a single field."""
 
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
-        """Give attributions pixel by pixel, in batches of samples."""
+        """Give attributions group by group of neighbouring pixels, in batches of samples."""
         inputs = inputs.to(self.baselines)
-        whole = Window(*(Span(0, size) for size in inputs.shape[2:]))
-        for at_pixel, pixel in enumerate(pixels):
-            for start in range(0, len(inputs), self.at_once):
-                batch = inputs[start : start + self.at_once]
-                with warnings.catch_warnings(), arithmetic(self.precision):
-                    # Captum says that it sets hooks, which it removes again.
-                    warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-                    warnings.filterwarnings("ignore", message="Setting backward hooks")
-                    warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require gradients")
-                    attributions = self.attribute(batch, pixel).detach()
-                yield Tile(slice(start, start + len(batch)), [at_pixel], whole, attributions[:, None])
+        groups = self._group(pixels)
+
+        def linearise(part: slice) -> Linearisation:
+            return self.engine.differentiate(inputs[part], self.weigh(inputs[part]))
+
+        yield from self._give_tiles(len(inputs), linearise, groups, pixels)
 
 
-class IntegratedGradients(CaptumMethod):
-    """Integrated gradients (Sundararajan et al. 2017) by Gauss-Legendre quadrature."""
-
-    name: ClassVar = "integrated_gradients"
-    # The error is that of the quadrature over a piecewise linear network, not of the arithmetic.
-    mend: ClassVar = "raise attribution.integration_steps"
-    tolerances: ClassVar = {"float32": 1e-2, "float64": 1e-2}
-
-    def build(self, model: nn.Module) -> captum.attr.Attribution:
-        """Return Captum's IntegratedGradients."""
-        return captum.attr.IntegratedGradients(model)
-
-    def attribute(self, inputs: Tensor, pixel: int) -> Tensor:
-        """Attribute along the straight path from the one baseline."""
-        return self.method.attribute(
-            inputs, baselines=self.baselines[:1], target=pixel, n_steps=self.steps, internal_batch_size=len(inputs)
-        )
-
-
-class GuidedBackprop(CaptumMethod):
-    """Guided backpropagation (Springenberg et al. 2015): a filtered gradient, which does not sum to the output."""
-
-    name: ClassVar = "guided_backprop"
-
-    def build(self, model: nn.Module) -> captum.attr.Attribution:
-        """Return Captum's GuidedBackprop."""
-        return captum.attr.GuidedBackprop(model)
-
-    def attribute(self, inputs: Tensor, pixel: int) -> Tensor:
-        """Return the guided gradient at the inputs; there is no baseline."""
-        return self.method.attribute(inputs, target=pixel)
-
-
-class Saliency(CaptumMethod):
+class Saliency(GradientMethod):
     """The gradient of the output with its sign (Simonyan et al. 2014), which does not sum to the output."""
 
     name: ClassVar = "saliency"
 
-    def build(self, model: nn.Module) -> captum.attr.Attribution:
-        """Return Captum's Saliency."""
-        return captum.attr.Saliency(model)
-
-    def attribute(self, inputs: Tensor, pixel: int) -> Tensor:
-        """Return the gradient at the inputs; there is no baseline."""
-        return self.method.attribute(inputs, target=pixel, abs=False)
+    def weigh(self, inputs: Tensor) -> Tensor:
+        """Return one: the gradient as it is."""
+        return torch.ones_like(inputs[:1])
 
 
-class InputXGradient(CaptumMethod):
+class GuidedBackprop(Saliency):
+    """Guided backpropagation (Springenberg et al. 2015): a filtered gradient, which does not sum to the output."""
+
+    name: ClassVar = "guided_backprop"
+    guided: ClassVar = True
+
+
+class InputXGradient(GradientMethod):
     """Input times gradient (Shrikumar et al. 2016).
 
     It does not sum to f(x) - f(0): the shifts of batch norm act as biases, to which no input contributes.
@@ -99,10 +59,35 @@ class InputXGradient(CaptumMethod):
 
     name: ClassVar = "input_x_gradient"
 
-    def build(self, model: nn.Module) -> captum.attr.Attribution:
-        """Return Captum's InputXGradient."""
-        return captum.attr.InputXGradient(model)
+    def weigh(self, inputs: Tensor) -> Tensor:
+        """Return the inputs themselves."""
+        return inputs
 
-    def attribute(self, inputs: Tensor, pixel: int) -> Tensor:
-        """Return the inputs times the gradient at them; there is no baseline."""
-        return self.method.attribute(inputs, target=pixel)
+
+class IntegratedGradients(EngineMethod):
+    """Integrated gradients (Sundararajan et al. 2017) by Gauss-Legendre quadrature."""
+
+    name: ClassVar = "integrated_gradients"
+    # The error is that of the quadrature over a piecewise linear network, not of the arithmetic.
+    mend: ClassVar = "raise attribution.integration_steps"
+    tolerances: ClassVar = {"float32": 1e-2, "float64": 1e-2}
+
+    def _prepare(self) -> None:
+        self._build_engine()
+        nodes, weights = np.polynomial.legendre.leggauss(self.steps)
+        # From [-1, 1] to the path from the baseline, at 0, to the input, at 1.
+        self.places, self.weights = (
+            torch.from_numpy(values).to(self.baselines) for values in ((nodes + 1) / 2, weights / 2)
+        )
+
+    def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
+        """Give attributions sample by sample, the places on its path together."""
+        groups = self._group(pixels)
+        for number, sample in enumerate(inputs.to(self.baselines).split(1)):
+            change = sample - self.baselines[:1]
+
+            def linearise(part: slice, change: Tensor = change) -> Linearisation:
+                path = self.baselines[:1] + self.places[part, None, None, None] * change
+                return self.engine.differentiate(path, change)
+
+            yield from self._give_means(number, self.steps, linearise, self.weights, groups, pixels)

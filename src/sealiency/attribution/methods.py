@@ -1,8 +1,8 @@
 """The attribution methods by name.
 
 Every method explains single pixels of an emulator's unmasked output. Whoever needs attributions asks any object with the
-`Attributor` protocol for tiles. DeepLIFT has an engine of its own, which makes the explanation of every ocean pixel
-possible; the methods that are a gradient, or a mean of gradients, are Captum's, pixel by pixel.
+`Attributor` protocol for tiles. All but occlusion pull rows through one engine, which makes the explanation of every ocean pixel
+possible.
 """
 
 from torch import Tensor, nn

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.attributor import Method, Tile, count_fitting, measure_pass
-from sealiency.attribution.engine import Span, Window
+from sealiency.attribution.graph.windows import Span, Window
 from sealiency.emulators.devices import arithmetic
 
 

@@ -24,7 +24,14 @@ THREADS = 1
 ENGINE_SPEEDS = {"cpu": 75.0, "cuda": 2000.0}
 CAPTUM_SPEEDS = {"cpu": 4.5, "cuda": 250.0}
 PRECISION_FACTORS = {"float32": 1.0, "float64": 0.4, "bfloat16": 2.0, "tf32": 2.0}
-ENGINE_METHODS = ("deeplift", "deeplift_shap")
+ENGINE_METHODS = (
+    "deeplift",
+    "deeplift_shap",
+    "integrated_gradients",
+    "guided_backprop",
+    "input_x_gradient",
+    "saliency",
+)
 PAPER_GRID = (70, 125)
 PAPER_HISTORY = 36
 # Small networks spend their time elsewhere than in multiplications.
@@ -83,8 +90,10 @@ def assume_speed(configuration: Configuration, grid: Grid) -> Speed:
         speed = ENGINE_SPEEDS[kind] * PRECISION_FACTORS[attribution.precision]
         if attribution.method == "deeplift_shap":
             speed /= max(1, attribution.baseline_samples)
+        if attribution.method == "integrated_gradients":
+            speed /= attribution.integration_steps
     else:
-        # Captum's DeepLIFT passes over the sample and the baseline, integrated gradients over every step.
+        # Occlusion forecasts again for every window, about as often as a path has steps.
         speed = (
             CAPTUM_SPEEDS[kind] * min(1.0, PRECISION_FACTORS[attribution.precision]) * 2 / attribution.integration_steps
         )

@@ -1,0 +1,1 @@
+"""What a notebook needs, without Snakemake: files and arrays in, xarray out."""
