@@ -388,7 +388,7 @@ class Random(nn.Module):
             elif kind == "sub":
                 y = torch.sub(layer(latest), y, alpha=0.5)
             elif kind == "scale":
-                y = (y * -0.7 + 0.2) / 1.3
+                y = 1 - (y * -0.7 + 0.2) / 3
             elif kind == "slice":
                 y = y[:, which % y.shape[1]].unsqueeze(1)
             elif kind == "pad":
@@ -421,6 +421,41 @@ def test_random_graphs_are_complete_and_agree_with_the_oracle(steps, grid, seed)
         assert (values[at].sum() - change[row, column]).abs() <= 1e-12 * size + 1e-12 * network(inputs).abs().max()
         expected = explain_slowly(network, inputs, baseline, (row, column))
         assert (values[at] - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-13
+
+
+def test_a_network_that_gives_its_input_back_is_explained_by_it():
+    inputs = draw(2, (4, 5), 1)[:, :1]
+    baseline = draw(1, (4, 5), 2)[:, :1]
+    found = explain(nn.Identity().eval(), inputs, baseline, [(1, 2)])[0]
+    expected = torch.zeros_like(inputs)
+    expected[:, 0, 1, 2] = (inputs - baseline)[:, 0, 1, 2]
+    assert torch.equal(found, expected)
+
+
+def test_what_is_written_in_place_is_followed_or_refused():
+    class InPlace(nn.Module):
+        def __init__(self, part: bool) -> None:
+            super().__init__()
+            self.first, self.last, self.part = conv(HISTORY, 4), conv(4, 1), part
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            copy, half = y.clone(), y[:, :2]
+            if self.part:
+                return self.last(y.relu_()) + half.sum(1, keepdim=True)
+            copy.relu_()
+            copy += 0.5 * y
+            copy *= 3
+            return self.last(copy)
+
+    network = disturb(InPlace(part=False))
+    baseline, inputs = draw(1, (8, 9), 1), draw(2, (8, 9), 2)
+    found = explain(network, inputs, baseline, [(3, 4)])[0].sum((1, 2, 3))
+    with torch.no_grad():
+        change = (network(inputs) - network(baseline))[:, 0, 3, 4]
+    torch.testing.assert_close(found, change, rtol=1e-12, atol=1e-13)
+    with pytest.raises(SealiencyError, match="writes into a value of which another is a part"):
+        trace(disturb(InPlace(part=True)), HISTORY, (8, 9))
 
 
 # --- what is refused ---

@@ -113,11 +113,11 @@ class Call:
 
     def lay_out(self, constant: Any, signal: Signal) -> Tensor:
         """Return a constant that meets a value, in a shape that broadcasts to (channel, row, column)."""
-        # A plain number would become float32.
-        number = self.like.dtype if isinstance(constant, float) else None
-        constant = torch.as_tensor(constant, dtype=number, device=self.like.device)
-        if constant.is_floating_point():
-            constant = constant.to(self.like.dtype)
+        if isinstance(constant, bool) or getattr(constant, "dtype", None) == torch.bool:
+            constant = torch.as_tensor(constant, device=self.like.device)
+        else:
+            # A plain number would become float32, and a whole one a quotient in float32.
+            constant = torch.as_tensor(constant, dtype=self.like.dtype, device=self.like.device)
         if constant.numel() == 1:
             return constant.reshape(1, 1, 1)
         constant = constant.reshape([1] * (len(signal.axes) - constant.ndim) + list(constant.shape))

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from sealiency.attribution.graph.call import FIELD, SAMPLES, Call, Signal, Unknown
 from sealiency.attribution.graph.graph import Graph
-from sealiency.attribution.graph.operations.operation import Shape
+from sealiency.attribution.graph.operations.operation import Identity, Shape
 from sealiency.attribution.graph.operations.registry import READERS
 from sealiency.attribution.graph.windows import GridShape
 from sealiency.errors import SealiencyError
@@ -143,7 +143,11 @@ class _Tracer:
                 f"network: an output of (sample, {', '.join(map(str, found))}) where (sample, 1, {wanted.grid[0]}, "
                 f"{wanted.grid[1]}) is wanted"
             )
-        self.graph.finish(result.number)
+        number = result.number
+        if number == 0:
+            # A network that gives its input back has no operation at all.
+            number = self.graph.add(Identity(shape), [0], "network")
+        self.graph.finish(number)
         return self.graph
 
     def _call(self, node: Any) -> Any:

@@ -89,7 +89,7 @@ class Activation(Operation):
     def scale(self, multiplier: Tensor, precision: torch.dtype) -> Tensor:
         """Return a multiplier times the constant before the function, in the arithmetic of the rows."""
         if self.before is not None:
-            multiplier *= self.before.factor
+            multiplier = multiplier * self.before.factor
         return multiplier.to(precision).contiguous(memory_format=torch.channels_last)
 
     def pull(self, rows: Rows) -> list[Rows]:

@@ -80,7 +80,6 @@ NOTHING = frozenset(
         "feature_dropout",
         "alpha_dropout",
         "feature_alpha_dropout",
-        "clone",
         "detach",
         "alias",
         "contiguous",
