@@ -42,6 +42,12 @@ class Window(NamedTuple):
             *(Span(span.start - of.start, span.stop - of.start) for span, of in zip(self, outer, strict=True))
         )
 
+    def shift(self, origin: "Window") -> "Window":
+        """Return a window that is counted from the corner of another one as counted from where that one's is."""
+        return Window(
+            *(Span(span.start + of.start, span.stop + of.start) for span, of in zip(self, origin, strict=True))
+        )
+
     def join(self, other: "Window") -> "Window":
         """Return the smallest window that holds both."""
         return Window(*(Span(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(self, other, strict=True)))

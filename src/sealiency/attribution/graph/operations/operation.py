@@ -166,12 +166,7 @@ class Crop(Operation):
         return self.part.cut(fields[0])
 
     def see(self, window: Window) -> Window:
-        return Window(
-            *(
-                type(span)(span.start + of.start, span.stop + of.start)
-                for span, of in zip(window, self.part, strict=True)
-            )
-        )
+        return window.shift(self.part)
 
     def pull(self, rows: Rows) -> list[Rows]:
         return [Rows(rows.values, self.see(rows.window), rows.first, rows.own)]
@@ -198,21 +193,13 @@ class ZeroPadding(Operation):
         )
         return [left, right, top, bottom]
 
-    def _shift(self, window: Window) -> Window:
-        return Window(
-            *(
-                type(span)(span.start + of.start, span.stop + of.start)
-                for span, of in zip(window, self.grown, strict=True)
-            )
-        )
-
     def see(self, window: Window) -> Window:
-        shifted = self._shift(window)
+        shifted = window.shift(self.grown)
         return Window(*(span.clip(size) for span, size in zip(shifted, self.inputs[0].grid, strict=True)))
 
     def pull(self, rows: Rows) -> list[Rows]:
         seen = self.see(rows.window)
-        return [Rows(move(rows.values, self._shift(rows.window), seen), seen, rows.first, rows.own)]
+        return [Rows(move(rows.values, rows.window.shift(self.grown), seen), seen, rows.first, rows.own)]
 
     def spread(self, *reached: Tensor) -> Tensor:
         return torch.nn.functional.pad(reached[0], self._pads, value=False)
