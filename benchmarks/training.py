@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 
-from sealiency.analysis.skill import SAMPLES_AT_ONCE
 from sealiency.config.emulator import Network, Training, resolve_training
 from sealiency.data.samples import Split
 from sealiency.emulators.devices import set_up_process
@@ -30,6 +29,7 @@ from sealiency.emulators.emulator import Emulator, hash_weights
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.emulators.training import train_emulator
 from sealiency.provenance import name_processor
+from sealiency.skill.evaluation import SAMPLES_AT_ONCE
 
 GRID, HISTORY = (70, 125), 36
 TASKS = {"training, bfloat16": "bfloat16", "training, float32": "float32", "forecasts, float32": None}

@@ -136,7 +136,7 @@ def _write_synthetic_year(path: Path, year: int) -> None:
     rng = np.random.default_rng(year)
     lat, lon = np.arange(-89.5, 90), np.arange(0.5, 360)
     values = 15 + rng.normal(size=(12, lat.size, lon.size)).cumsum(axis=0)
-    values[:, :, (lon > 320) & (lon < 326)] = np.nan
+    values[:, :, (lon > 322) & (lon < 328)] = np.nan
     time = xr.date_range(f"{year}-01-01", periods=12, freq="MS", use_cftime=True)
     sst = xr.DataArray(values.astype("f4"), dims=("time", "lat", "lon"), coords={"time": time, "lat": lat, "lon": lon})
     sst["lat"].attrs, sst["lon"].attrs = {"units": "degrees_north"}, {"units": "degrees_east"}

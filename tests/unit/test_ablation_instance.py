@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from sealiency.analysis.ablation import ablate_region
-from sealiency.analysis.instance import choose_validation_sample, explain_instance
-from sealiency.analysis.plan import plan_run
 from sealiency.attribution.methods import METHODS
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance, Pixel
@@ -17,6 +14,9 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import Emulator
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
+from sealiency.experiments.ablation import ablate_region
+from sealiency.experiments.instance import choose_validation_sample, explain_instance
+from sealiency.experiments.plan import plan_run
 from small_world import HISTORY, LAT, LON, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 
 BOX = Region(south=42, north=44, west=-46, east=-43)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import sealiency.analysis.ablation as ablation_module
-from sealiency.analysis.ablation import ablate_region
+import sealiency.experiments.ablation as ablation_module
 from sealiency.config.attribution import Ablation
 from sealiency.config.data import Region
 from sealiency.data.places import EARTH_RADIUS, measure_distance_from
@@ -13,6 +12,7 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import Emulator
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
+from sealiency.experiments.ablation import ablate_region
 from small_world import HISTORY, LAT, LON, NETWORK, SAMPLES, TRAINING, disturb, make_sst, prepare_sst
 
 BOX = Region(south=42, north=44, west=-46, east=-43)

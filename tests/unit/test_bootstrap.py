@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sealiency.analysis.bootstrap import draw_blocks
+from sealiency.claims.bootstrap import draw_blocks
 
 
 def test_draws_are_runs_of_consecutive_samples_and_the_last_is_cut():

@@ -85,7 +85,8 @@ def test_memory_is_kept_and_training_ends_at_the_same_weights(precision):
     assert weights == same_weights
     # 128 MiB eight times, in pages of 4 KiB or, where the system makes them huge, of 2 MiB.
     assert int(faults) >= 8 * 64
-    assert int(fewer_faults) < int(faults) / 8
+    # What was kept may lie where training has been since, and then the first of the eight is touched anew: an eighth.
+    assert int(fewer_faults) < int(faults) / 8 + 1024
     assert threads == "1"
 
 

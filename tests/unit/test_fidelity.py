@@ -9,8 +9,14 @@ import xarray as xr
 from torch import nn
 
 from cf_check import find_faults
-from sealiency.analysis import fidelity
-from sealiency.analysis.fidelity import (
+from sealiency.config.attribution import Attribution
+from sealiency.config.data import Data, Region, SyntheticWorld
+from sealiency.config.findings import Findings
+from sealiency.data.places import measure_distance
+from sealiency.data.prepare import PreparedRecord, prepare_record
+from sealiency.errors import SealiencyError
+from sealiency.experiments import fidelity
+from sealiency.experiments.fidelity import (
     MEASURED,
     World,
     choose_predictors,
@@ -26,12 +32,6 @@ from sealiency.analysis.fidelity import (
     simulate_filtered,
     trace_back,
 )
-from sealiency.config.attribution import Attribution
-from sealiency.config.data import Data, Region, SyntheticWorld
-from sealiency.config.findings import Findings
-from sealiency.data.places import measure_distance
-from sealiency.data.prepare import PreparedRecord, prepare_record
-from sealiency.errors import SealiencyError
 from sealiency.files import write_analysis
 from sealiency.naming import name_world_files
 from sealiency.worlds import ocean_physics

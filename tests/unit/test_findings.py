@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sealiency.analysis import findings
-from sealiency.analysis.findings import (
+from sealiency.claims import findings
+from sealiency.claims.findings import (
     AR1,
     PIXEL_RIDGE,
     RANDOM,
@@ -22,7 +22,7 @@ from sealiency.analysis.findings import (
     judge_teleconnections,
     tabulate_methods,
 )
-from sealiency.analysis.measures import Measure
+from sealiency.claims.measures import Measure
 from sealiency.config.findings import Findings
 
 

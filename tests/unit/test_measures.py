@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sealiency.analysis.measures import count_draws, measure_survey, summarise_seeds
+from sealiency.claims.measures import count_draws, measure_survey, summarise_seeds
 
 EDGES = [0, 100, 200, 1000]
 LAGS = range(-24, 0)

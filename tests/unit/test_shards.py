@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sealiency.analysis.plan import plan_run
 from sealiency.attribution import methods
 from sealiency.attribution.explanation import attribute_pixels, make_attributor
 from sealiency.attribution.shards import divide_samples, read_shard
@@ -17,6 +16,7 @@ from sealiency.config.findings import Findings
 from sealiency.data.places import list_block_pixels
 from sealiency.emulators.networks.densenet import DenseLayer
 from sealiency.errors import SealiencyError
+from sealiency.experiments.plan import plan_run
 from sealiency.naming import name_shard
 from small_world import BOX, HISTORY, NETWORK
 

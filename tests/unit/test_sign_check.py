@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from sealiency.analysis.sign_check import COMBINATIONS, check_signs, choose_run, measure_agreement, remove_inputs
 from sealiency.attribution.attributor import Tile
 from sealiency.attribution.explanation import make_attributor
 from sealiency.attribution.graph.windows import Span, Window
 from sealiency.config.attribution import Attribution, Pixel, SignCheck, select_listed
 from sealiency.errors import SealiencyError
+from sealiency.experiments.sign_check import COMBINATIONS, check_signs, choose_run, measure_agreement, remove_inputs
 from small_world import HISTORY, LAT, LON, SAMPLES, TRAINING
 
 PIXELS = [Pixel(name="a", row=3, column=4), Pixel(name="b", row=6, column=2)]

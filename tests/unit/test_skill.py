@@ -6,11 +6,11 @@ import pytest
 import torch
 import xarray as xr
 
-from sealiency.analysis.skill import PREDICTORS, evaluate_emulator
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.emulators.emulator import Emulator, load_emulator
 from sealiency.errors import SealiencyError
+from sealiency.skill.evaluation import PREDICTORS, evaluate_emulator
 from small_world import LAT, LON, SAMPLES, TRAINING, make_sst, prepare_sst
 
 LEAD = TRAINING.lead
@@ -140,8 +140,8 @@ def test_ridge_finds_an_exact_linear_relation(tmp_path, emulator, lead):
 
 
 def test_ridge_is_the_textbook_solution(record, emulator, split, monkeypatch):
-    monkeypatch.setattr("sealiency.analysis.skill.RIDGE_PENALTIES", (0.3,))
-    monkeypatch.setattr("sealiency.analysis.skill.PIXELS_AT_ONCE", 10)
+    monkeypatch.setattr("sealiency.skill.evaluation.RIDGE_PENALTIES", (0.3,))
+    monkeypatch.setattr("sealiency.skill.evaluation.PIXELS_AT_ONCE", 10)
     skill = evaluate_emulator(emulator, record, split)
     for row, column in ((2, 2), (7, 3)):
         series = record.anomaly[:, row, column].double().numpy()

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from sealiency.analysis.summary import format_summary, summarise_usage, tabulate_usage
+from sealiency.report.summary import format_summary, summarise_usage, tabulate_usage
 
 PLAIN = ["s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss", "io_in", "io_out", "mean_load", "cpu_time"]
 EXTENDED = [

@@ -127,7 +127,7 @@ rule write_report:
 
 
 onsuccess:
-    from sealiency.analysis.summary import format_summary
+    from sealiency.report.summary import format_summary
 
     # A run of some other target says nothing of a summary that an earlier run made.
     if Path(REPORT).exists() and Path(REPORT).stat().st_mtime > BEGUN:

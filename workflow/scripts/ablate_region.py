@@ -1,10 +1,10 @@
 """Ablate a box of the input and compare the forecasts."""
 
-from sealiency.analysis.ablation import ablate_region
 from sealiency.config.attribution import Ablation
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
+from sealiency.experiments.ablation import ablate_region
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
 

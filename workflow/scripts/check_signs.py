@@ -1,10 +1,10 @@
 """Test by intervention what the signs of attributions mean."""
 
-from sealiency.analysis.sign_check import check_signs
 from sealiency.config.attribution import Attribution, SignCheck
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
+from sealiency.experiments.sign_check import check_signs
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
 

@@ -1,9 +1,9 @@
 """Correlate the heatmaps of attribution methods on one emulator."""
 
-from sealiency.analysis.agreement import compare_methods
 from sealiency.config.attribution import Attribution, Instance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
+from sealiency.experiments.agreement import compare_methods
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
 

@@ -1,11 +1,11 @@
 """Compare an emulator with persistence, damped persistence and ridge regression."""
 
-from sealiency.analysis.skill import evaluate_emulator
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
+from sealiency.skill.evaluation import evaluate_emulator
 
 
 def main(job):

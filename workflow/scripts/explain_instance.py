@@ -1,10 +1,10 @@
 """Explain one forecast by several methods and at three places."""
 
-from sealiency.analysis.instance import explain_instance
 from sealiency.config.attribution import Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
+from sealiency.experiments.instance import explain_instance
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
 

@@ -1,6 +1,6 @@
 """Fit linear predictors of the surveyed pixels and sum up their attributions."""
 
-from sealiency.analysis.linear_nulls import fit_linear
+from sealiency.claims.linear_nulls import fit_linear
 from sealiency.config.data import Samples
 from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord

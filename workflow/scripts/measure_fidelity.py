@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from sealiency.analysis.fidelity import find_ideal_weights, measure_fidelity, name_emulators, read_world
 from sealiency.config.attribution import Attribution
 from sealiency.config.data import Region, SyntheticWorld
 from sealiency.config.findings import Findings
 from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
+from sealiency.experiments.fidelity import find_ideal_weights, measure_fidelity, name_emulators, read_world
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
 

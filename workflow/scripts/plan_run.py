@@ -2,12 +2,12 @@
 
 import json
 
-from sealiency.analysis.plan import plan_run
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
 from sealiency.config.data import Samples
 from sealiency.config.findings import Findings
 from sealiency.data.prepare import PreparedRecord
+from sealiency.experiments.plan import plan_run
 from sealiency.files import write_whole
 from sealiency.logs import log_job
 

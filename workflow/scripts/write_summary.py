@@ -2,9 +2,9 @@
 
 import json
 
-from sealiency.analysis.summary import summarise_run, tabulate_usage
 from sealiency.files import write_whole
 from sealiency.logs import log_job
+from sealiency.report.summary import summarise_run, tabulate_usage
 
 
 def main(job):

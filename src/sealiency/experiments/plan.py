@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-from sealiency.analysis.ablation import find_box
 from sealiency.attribution.planning import check_record_grid
 from sealiency.attribution.speed import Grid
 from sealiency.config.attribution import Ablation, Attribution, Instance
@@ -13,6 +12,7 @@ from sealiency.data.places import choose_places, list_pixels, list_survey_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples, choose_validation_sample
 from sealiency.errors import SealiencyError
+from sealiency.experiments.ablation import find_box
 
 LOGGER = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sealiency.analysis.bootstrap import draw_blocks
 from sealiency.attribution.attributor import Attributor
 from sealiency.attribution.completeness import check_completeness, measure_completeness
 from sealiency.attribution.explanation import make_attributor
+from sealiency.claims.bootstrap import draw_blocks
 from sealiency.config.attribution import Attribution, SignCheck
 from sealiency.conventions import LATITUDE, LONGITUDE
 from sealiency.data.places import list_pixels

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from sealiency.analysis.measures import Measure, count_draws, measure_survey, summarise_seeds
+from sealiency.claims.measures import Measure, count_draws, measure_survey, summarise_seeds
 from sealiency.config.findings import FEWEST_BLOCKS, FEWEST_SEEDS, Findings
 from sealiency.files import read_netcdf, sha256
 from sealiency.provenance import describe_provenance

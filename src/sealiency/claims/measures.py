@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from sealiency.analysis.bootstrap import draw_blocks
-from sealiency.analysis.locality import measure_radius
+from sealiency.claims.bootstrap import draw_blocks
+from sealiency.claims.locality import measure_radius
 
 # Percentiles of the draws, the ends of a 95 % interval.
 ENDS = (2.5, 97.5)

@@ -1,1 +1,0 @@
-"""Skill, ablation and the explanation of single forecasts."""

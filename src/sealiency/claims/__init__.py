@@ -1,0 +1,1 @@
+"""What the claims say: measures of attributions, their nulls, and the judge."""

@@ -1,0 +1,1 @@
+"""What is tried on trained emulators: single forecasts, ablations, comparisons."""
