@@ -27,7 +27,6 @@ NAMES_IN = {
     "cpu": {"torch": ["pytorch-cpu"], "snakemake": []},
     "gpu": {"torch": ["pytorch-gpu"], "snakemake": []},
 }
-FROM_PYPI = {"captum"}
 INSTALLERS = {"pip": "", "setuptools": PYPROJECT["build-system"]["requires"][0].removeprefix("setuptools")}
 ADDED = {
     "cpu": {"mpich": PYPROJECT["project"]["optional-dependencies"]["mpich"][0].removeprefix("mpich")},
@@ -58,17 +57,11 @@ def environment(name):
 
 def test_packages_and_bounds_are_those_of_pyproject(name, environment):
     expected = {"python": PYPROJECT["project"]["requires-python"], **INSTALLERS, **ADDED[name]}
-    expected_pip = {}
     for requirement in PYPROJECT["project"]["dependencies"]:
         project, bounds = REQUIREMENT.fullmatch(requirement).groups()
-        if project in FROM_PYPI:
-            expected_pip[project] = bounds
-        else:
-            for package in (NAMES | NAMES_IN[name]).get(project, [project]):
-                expected[package] = bounds
-    *packages, from_pypi = environment["dependencies"]
-    assert parse_specifications(packages) == expected
-    assert parse_specifications(from_pypi["pip"]) == expected_pip
+        for package in (NAMES | NAMES_IN[name]).get(project, [project]):
+            expected[package] = bounds
+    assert parse_specifications(environment["dependencies"]) == expected
 
 
 def test_channels_are_the_free_ones(environment):

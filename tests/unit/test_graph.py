@@ -4,6 +4,7 @@ import itertools
 import warnings
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from sealiency.attribution.attributor import FlatOutput
 from sealiency.attribution.engine import Engine
+from sealiency.attribution.graph.reach import find_reach
 from sealiency.attribution.graph.tracing import trace
 from sealiency.attribution.methods import build_method
 from sealiency.errors import SealiencyError
@@ -221,13 +223,17 @@ NETWORKS = {
         nn.Dropout(0.5), nn.ReLU(), conv(8, 1, padding_mode="reflect"),
     ),
     "masked": lambda grid: Masked(grid),
+    # A hidden layer over cells is of another size than any grid.
+    "hidden_cells": lambda grid: sequence(
+        nn.Flatten(2), nn.Linear(grid[0] * grid[1], 7), nn.ReLU(), nn.Linear(7, grid[0] * grid[1]),
+        nn.Unflatten(2, grid), conv(8, 1),
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("grid", [(12, 14), (11, 17), (9, 8)], ids=str)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_engine_is_the_network_and_its_transpose(name, grid):
-    # With one step of change so small that no activation turns, attributions are gradient times change.
     torch.manual_seed(1)
     network = disturb(NETWORKS[name](grid))
     baseline = draw(1, grid, 5)
@@ -458,6 +464,24 @@ def test_what_is_written_in_place_is_followed_or_refused():
         trace(disturb(InPlace(part=True)), HISTORY, (8, 9))
 
 
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"masked", "adaptive", "hidden_cells"}))
+def test_what_a_box_changes_is_its_reach(name):
+    grid = (17, 40)
+    torch.manual_seed(1)
+    network = disturb(NETWORKS[name](grid))
+    box = np.zeros(grid, bool)
+    box[2:4, 1:4] = True
+    reached = find_reach(network, HISTORY, box)
+    x = draw(1, grid, 1)
+    moved = x + torch.from_numpy(box) * draw(1, grid, 2)
+    with torch.no_grad():
+        differs = (network(moved) != network(x))[0, 0].numpy()
+    assert not (differs & ~reached).any()
+    assert 0 < reached.sum() < reached.size
+    # A strided layer makes whole cells of the coarse grid depend on the box, so little of the reach is idle.
+    assert (differs & reached).sum() > 0.8 * reached.sum()
+
+
 # --- what is refused ---
 
 
@@ -498,6 +522,21 @@ def test_operation_without_an_exact_rule_is_refused_by_name(layer, words):
     network(torch.zeros(1, HISTORY, 12, 14))
     with pytest.raises(SealiencyError, match=words):
         trace(network.eval(), HISTORY, (12, 14))
+
+
+def test_writing_into_a_buffer_is_refused():
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = conv(HISTORY, 1)
+            self.register_buffer("mean", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.mean.add_(1)
+            return self.inner(x) + self.mean
+
+    with pytest.raises(SealiencyError, match="writes into a parameter, buffer or constant"):
+        trace(disturb(Counting()), HISTORY, (12, 14))
 
 
 def test_output_of_another_shape_is_refused():

@@ -99,14 +99,6 @@ def test_blocks_have_fewer_than_64_pixels_only_where_a_bootstrap_block_of_them_l
     assert divided(plan(tmp_path, job_minutes=3.2 / 60)) == (math.ceil(3000 / 32), 10)
 
 
-def test_a_method_that_shares_nothing_takes_few_pixels_rather_than_few_samples():
-    # A configuration cannot name it here.
-    attribution = configure().attribution.model_copy(update={"method": "occlusion"})
-    # 50 attributions are half of one pixel's 100 samples, 350 are those of 3 pixels.
-    assert planning._divide(attribution, 10, 100, GRID, 50.0) == (3000, 2)
-    assert planning._divide(attribution, 10, 100, GRID, 350.0) == (1000, 1)
-
-
 def test_chunks_are_whole_bootstrap_blocks(tmp_path):
     # One chunk could not be shorter than a bootstrap block, however slow the machine, nor a block smaller than a pixel.
     assert divided(plan(tmp_path, attributions_per_second=0.1, job_minutes=1)) == (3000, 10)

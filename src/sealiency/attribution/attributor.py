@@ -167,7 +167,7 @@ def count_fitting(memory: float, one: int, device: torch.device) -> int:
 
 
 def measure_pass(network: nn.Module, field: Tensor) -> int:
-    """Return at most how many bytes a forward pass of one sample takes.
+    """Return about how many bytes a forward pass of one sample takes, by what its layers give.
 
     Parameters
     ----------

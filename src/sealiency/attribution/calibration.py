@@ -17,7 +17,7 @@ import torch
 
 from sealiency.attribution.explanation import attribute_pixels
 from sealiency.attribution.planning import FEWEST_PIXELS
-from sealiency.attribution.speed import ENGINE_METHODS, THREADS, describe_measured
+from sealiency.attribution.speed import THREADS, describe_measured
 from sealiency.config.run import Configuration
 from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
@@ -88,10 +88,8 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
         prepared_sha256=record.sha256,
         model_sha256="untrained",
     )
-    # Captum's methods take one pixel after another, so that one says it all.
-    block_pixels = FEWEST_PIXELS if configuration.attribution.method in ENGINE_METHODS else 1
     settings = configuration.attribution.model_copy(
-        update={"sample_chunks": 1, "pixel_blocks": max(1, ocean_cells // block_pixels)}
+        update={"sample_chunks": 1, "pixel_blocks": max(1, ocean_cells // FEWEST_PIXELS)}
     )
     names = name_blocks(settings)
     chosen = sorted({names[int(place * len(names))] for place in PLACES})

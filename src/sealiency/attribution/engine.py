@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sealiency.attribution.graph.operations.operation import Rows, add_rows
+from sealiency.attribution.graph.operations.operation import LinearOperation, Rows, add_rows
 from sealiency.attribution.graph.operations.pointwise import Activation
 from sealiency.attribution.graph.tracing import trace
 from sealiency.attribution.graph.windows import GridShape, Window, surround
@@ -78,7 +78,8 @@ class Engine:
         self.item_size = next(network.parameters(), torch.zeros(())).element_size()
         self.place = {number: at for at, number in enumerate(self.graph.activations)}
         for node in self.graph.nodes.values():
-            node.operation.prepare(precision)
+            if isinstance(node.operation, LinearOperation):
+                node.operation.prepare(precision)
             if guided and isinstance(node.operation, Activation) and node.operation.name != "relu":
                 raise SealiencyError(
                     f"layer {node.layer}: guided backpropagation is defined for ReLU, not for {node.operation.name}; take "
@@ -191,6 +192,7 @@ class Engine:
                 here = operation.multiply(here, linearisation.multipliers[self.place[number]], self.guided)
                 back = [here]
             else:
+                assert isinstance(operation, LinearOperation)
                 back = operation.pull(here)
             for parent, part in zip(node.parents, back, strict=True):
                 if parent == 0:

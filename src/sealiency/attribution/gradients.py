@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.attributor import Tile
-from sealiency.attribution.deeplift import EngineMethod
 from sealiency.attribution.engine import Linearisation
+from sealiency.attribution.engine_method import EngineMethod
 
 
 class GradientMethod(EngineMethod):

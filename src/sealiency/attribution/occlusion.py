@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.attributor import Method, Tile, count_fitting, measure_pass
-from sealiency.attribution.graph.windows import Span, Window
+from sealiency.attribution.graph.windows import whole
 from sealiency.emulators.devices import arithmetic
 
 
@@ -28,14 +28,15 @@ class Occlusion(Method):
         """Give attributions sample by sample; a forecast with a window taken away serves every pixel."""
         inputs = inputs.to(self.baselines)
         windows = self._number_windows(inputs.shape[1:])
-        whole = Window(*(Span(0, size) for size in inputs.shape[2:]))
+        lat, lon = inputs.shape[2:]
+        window = whole((lat, lon))
         for number, sample in enumerate(inputs):
             changed = sample != self.baselines[0]
             cells = torch.bincount(windows[changed], minlength=int(windows.max()) + 1)
             # Where nothing changes there is no drop, and the cells that share it are none.
             shares = self._measure_drops(sample, windows, cells.nonzero().flatten(), pixels) / cells.clamp(min=1)
             for at_pixel, share in enumerate(shares):
-                yield Tile(slice(number, number + 1), [at_pixel], whole, (share[windows] * changed)[None, None])
+                yield Tile(slice(number, number + 1), [at_pixel], window, (share[windows] * changed)[None, None])
 
     def _number_windows(self, shape: Sequence[int]) -> Tensor:
         """Return the number of the window that each cell of the input lies in, of shape (lag, row, column)."""

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 from sealiency.attribution.speed import (
-    ENGINE_METHODS,
     MEASURE,
     RENEW,
     THREADS,
@@ -248,9 +247,8 @@ def _divide(attribution: Attribution, history: int, training: int, grid: Grid, w
     else:
         fitting = count_fitting_pixels(attribution, history, training, grid)
         if attribution.sample_chunks == "auto":
-            fewest = FEWEST_PIXELS if attribution.method in ENGINE_METHODS else 1
             in_one = int(work // min(samples, attribution.bootstrap_block))
-            wanted = max(1, min(fewest, in_one), int(work // samples))
+            wanted = max(1, min(FEWEST_PIXELS, in_one), int(work // samples))
         else:
             in_chunk = math.ceil(bootstrap_blocks / attribution.sample_chunks) * attribution.bootstrap_block
             wanted = max(1, int(work // min(samples, in_chunk)))

@@ -22,16 +22,7 @@ from sealiency.naming import expand_path
 THREADS = 1
 # Assumptions where nothing was measured: attributions a second on the paper's network and grid in float32, by device.
 ENGINE_SPEEDS = {"cpu": 75.0, "cuda": 2000.0}
-CAPTUM_SPEEDS = {"cpu": 4.5, "cuda": 250.0}
 PRECISION_FACTORS = {"float32": 1.0, "float64": 0.4, "bfloat16": 2.0, "tf32": 2.0}
-ENGINE_METHODS = (
-    "deeplift",
-    "deeplift_shap",
-    "integrated_gradients",
-    "guided_backprop",
-    "input_x_gradient",
-    "saliency",
-)
 PAPER_GRID = (70, 125)
 PAPER_HISTORY = 36
 # Small networks spend their time elsewhere than in multiplications.
@@ -86,17 +77,11 @@ def assume_speed(configuration: Configuration, grid: Grid) -> Speed:
     attribution = configuration.attribution
     # What `auto` finds on the machine of a job is not known here; too long a job is the worse mistake.
     kind = "cuda" if attribution.device == "cuda" else "cpu"
-    if attribution.method in ENGINE_METHODS:
-        speed = ENGINE_SPEEDS[kind] * PRECISION_FACTORS[attribution.precision]
-        if attribution.method == "deeplift_shap":
-            speed /= max(1, attribution.baseline_samples)
-        if attribution.method == "integrated_gradients":
-            speed /= attribution.integration_steps
-    else:
-        # Occlusion forecasts again for every window, about as often as a path has steps.
-        speed = (
-            CAPTUM_SPEEDS[kind] * min(1.0, PRECISION_FACTORS[attribution.precision]) * 2 / attribution.integration_steps
-        )
+    speed = ENGINE_SPEEDS[kind] * PRECISION_FACTORS[attribution.precision]
+    if attribution.method == "deeplift_shap":
+        speed /= max(1, attribution.baseline_samples)
+    if attribution.method == "integrated_gradients":
+        speed /= attribution.integration_steps
     paper = count_multiplications(Network(), PAPER_HISTORY, *PAPER_GRID)
     own = count_multiplications(configuration.network, configuration.samples.history, grid.rows, grid.columns)
     threads = 1 if kind == "cuda" else THREADS

@@ -49,7 +49,7 @@ class Run:
         """Training seeds; where none is asked for, the first speaks."""
         return [int(seed) for seed in self.summary["seeds"]]
 
-    @property
+    @cached_property
     def _emulators(self) -> list[tuple[int, int]]:
         names = [path.parent.name for path in self.folder.glob("evaluate_emulator/lead*_seed*/skill.nc")]
         return sorted((int(lead[4:]), int(seed[4:])) for lead, seed in (name.split("_") for name in names))
@@ -72,7 +72,9 @@ class Run:
             by_lead.append(xr.concat(seeds, xr.Variable("seed", self.seeds), combine_attrs="drop_conflicts"))
         return xr.concat(by_lead, xr.Variable("lead", self.leads, {"units": "months"}), combine_attrs="drop_conflicts")
 
-    def heatmaps(self, lead: int, pixel: str | None = None, seed: int | None = None) -> xr.Dataset:
+    def heatmaps(
+        self, lead: int, pixel: str | None = None, seed: int | None = None, method: str | None = None
+    ) -> xr.Dataset:
         """Open the mean attributions of one lead.
 
         Parameters
@@ -83,6 +85,8 @@ class Run:
             Name of an explained pixel; None for all of them.
         seed
             Training seed; None for the first.
+        method
+            Attribution method; None where the run used one.
 
         Returns
         -------
@@ -92,9 +96,14 @@ class Run:
         Raises
         ------
         SealiencyError
-            If the run has no such lead, seed or pixel.
+            If the run has no such lead, seed, pixel or method, or several methods and none is named.
         """
-        (path,) = self._find("reduce_shards", lead, seed).glob("*/attributions.nc")
+        folder = self._find("reduce_shards", lead, seed)
+        methods = sorted(path.parent.name for path in folder.glob("*/attributions.nc"))
+        if (method not in methods) if method else len(methods) != 1:
+            found = ", ".join(methods) or "none"
+            raise SealiencyError(f"{folder}: heatmaps of {method or 'one method'} are wanted; there are: {found}")
+        path = folder / (method or methods[0]) / "attributions.nc"
         dataset = xr.open_dataset(path)
         if pixel is None:
             return dataset
@@ -115,7 +124,7 @@ class Run:
         """
         path = self.folder / "findings.json"
         if not path.is_file():
-            raise SealiencyError(f"{path}: no such file; run with findings")
+            raise SealiencyError(f"{path}: no such file; run Snakemake again to the end")
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
     def explain(

@@ -30,7 +30,7 @@ USAGE_HEADINGS = {
     "mean_load_percent": ("load %", ".0f"),
     "gpus": ("GPUs", "d"),
 }
-PACKAGES = ("captum", "dask", "h5py", "mpi4py", "netCDF4", "numpy", "snakemake", "torch", "xarray")
+PACKAGES = ("dask", "h5py", "mpi4py", "netCDF4", "numpy", "snakemake", "torch", "xarray")
 
 
 def summarise_run(

@@ -25,9 +25,10 @@ class Graph:
     """Operations and the values between them; value 0 is the input, value n what node n gives."""
 
     input: Shape
-    nodes: dict[int, Node] = field(default_factory=dict)
-    shapes: list[Shape] = field(default_factory=list)
-    output: int = 0
+    nodes: dict[int, Node] = field(init=False, default_factory=dict)
+    shapes: list[Shape] = field(init=False)
+    """Of every value."""
+    output: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.shapes = [self.input]

@@ -163,9 +163,12 @@ class _Tracer:
         if name == "getitem":
             return args[0][args[1]]
         flat = [one for value in (*args, *kwargs.values()) for one in (value if isinstance(value, list) else [value])]
+        layer = self._name_layer(node)
+        writes = name.endswith("_")
+        if writes and not isinstance(self.known.get(node.args[0]), Signal):
+            raise SealiencyError(f"layer {layer}: writes into a parameter, buffer or constant; let it make a new value")
         if not any(isinstance(one, Signal) for one in flat):
             return target(*args, **kwargs)
-        layer = self._name_layer(node)
         call = Call(self.graph, self.like, node, name, target, layer, args, kwargs)
         try:
             if call.name not in READERS:
@@ -176,7 +179,7 @@ class _Tracer:
         if name in VIEWS:
             parts = result if isinstance(result, list) else [result]
             self.views.update(one.number for one in (*parts, *flat) if isinstance(one, Signal))
-        if name.endswith("_"):
+        if writes:
             self._write(node.args[0], result, layer)
         return result
 

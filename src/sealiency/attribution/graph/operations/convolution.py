@@ -1,17 +1,17 @@
 """Convolutions, transposed convolutions and linear layers over all cells: what has weights."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from sealiency.attribution.graph.call import CELLS, Call, Signal, pair
-from sealiency.attribution.graph.operations.operation import Operation, Rows, Shape
+from sealiency.attribution.graph.operations.operation import LinearOperation, Rows, Shape
 from sealiency.attribution.graph.windows import GridShape, Span, Window, move, whole
 
 Pair = tuple[int, int]
 
 
-class Convolution(Operation):
+class Convolution(LinearOperation):
     """A convolution with any kernel, stride, padding of zeros, dilation and groups: a row is pulled by its transpose."""
 
     def __init__(
@@ -39,7 +39,6 @@ class Convolution(Operation):
             for size, first, last, reach, step in zip(shape.grid, self.before, after, self.reach, stride, strict=True)
         )
         super().__init__([shape], Shape(int(weight.shape[0]), (grid[0], grid[1])))
-        self.prepare(weight.dtype)
 
     def prepare(self, precision: torch.dtype) -> None:
         self.pulling = self.weight.to(precision).contiguous(memory_format=torch.channels_last)
@@ -96,7 +95,7 @@ class Convolution(Operation):
         return counts[0, 0] > 0
 
 
-class TransposedConvolution(Operation):
+class TransposedConvolution(LinearOperation):
     """A transposed convolution: a row is pulled by the convolution that it is the transpose of."""
 
     def __init__(
@@ -119,7 +118,6 @@ class TransposedConvolution(Operation):
             for axis in (0, 1)
         )
         super().__init__([shape], Shape(int(weight.shape[1]) * groups, (grid[0], grid[1])))
-        self.prepare(weight.dtype)
 
     def prepare(self, precision: torch.dtype) -> None:
         self.pulling = self.weight.to(precision).contiguous(memory_format=torch.channels_last)
@@ -164,13 +162,12 @@ class TransposedConvolution(Operation):
         return counts[0, 0] > 0
 
 
-class LinearOverCells(Operation):
+class LinearOverCells(LinearOperation):
     """A linear layer over all cells, shared by the channels: every cell is seen."""
 
     def __init__(self, shape: Shape, weight: Tensor, bias: Tensor | None, grid: GridShape) -> None:
         super().__init__([shape], Shape(shape.channels, grid))
         self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
-        self.prepare(weight.dtype)
 
     def prepare(self, precision: torch.dtype) -> None:
         self.pulling = self.weight.to(precision)
@@ -195,11 +192,6 @@ class LinearOverCells(Operation):
 
     def spread(self, *reached: Tensor) -> Tensor:
         return reached[0].any().expand(self.output.grid)
-
-
-def over_channels(shape: Shape, weight: Tensor, bias: Tensor | None) -> Convolution:
-    """Return a linear layer over channels, shared by the cells."""
-    return Convolution(shape, nn.Parameter(weight.detach(), requires_grad=False)[:, :, None, None], bias)
 
 
 def read_convolution(call: Call) -> Signal:
@@ -242,19 +234,21 @@ def read_linear(call: Call) -> Signal:
     signal = call.signal(axes=None)
     shape, weight, bias = call.shape(signal), constant_weight(call, "weight"), call.given["bias"]
     if signal.axes[-1] == "channel":
-        return call.add(over_channels(shape, weight, bias), signal)
+        # Shared by the cells, it is a convolution of one cell.
+        return call.add(Convolution(shape, weight[:, :, None, None], bias), signal)
     if signal.axes == CELLS:
-        return call.add(LinearOverCells(shape, weight, bias, _find_grid(call, shape.grid)), signal)
+        return call.add(LinearOverCells(shape, weight, bias, _find_grid(call, int(weight.shape[0]))), signal)
     raise call.unknown(f"a linear layer over {signal.axes[-1]}s")
 
 
-def _find_grid(call: Call, grid: GridShape) -> GridShape:
-    """Return the grid that a layer over cells in one line is laid out on afterwards."""
+def _find_grid(call: Call, cells: int) -> GridShape:
+    """Return the grid that cells in one line are laid out on afterwards, or one row where they are others by then."""
     ahead = [call.node]
     while ahead:
         node = ahead.pop(0)
         size = list(node.meta["val"].shape) if isinstance(node.meta.get("val"), Tensor) else []
         if len(size) == 4:
-            return int(size[2]), int(size[3])
+            rows, columns = int(size[2]), int(size[3])
+            return (rows, columns) if rows * columns == cells else (1, cells)
         ahead += [user for user in node.users if user.op == "call_function"]
     raise call.unknown("a linear layer over cells that are never laid out on a grid")

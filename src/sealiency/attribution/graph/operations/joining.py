@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from sealiency.attribution.graph.call import Call, Signal
-from sealiency.attribution.graph.operations.operation import Addition, Identity, Operation, Rows, Shape
+from sealiency.attribution.graph.operations.operation import Addition, Identity, LinearOperation, Rows, Shape
 from sealiency.attribution.graph.operations.pointwise import Scale
 from sealiency.attribution.graph.operations.separable import Separable
 from sealiency.attribution.graph.windows import Span, Window, move
 
 
-class Concatenation(Operation):
+class Concatenation(LinearOperation):
     """Values side by side as channels: each is given its own channels of a row."""
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
@@ -27,7 +27,7 @@ class Concatenation(Operation):
         return [Rows(part, rows.window, own=False) for part in parts]
 
 
-class Channels(Operation):
+class Channels(LinearOperation):
     """Some consecutive channels."""
 
     def __init__(self, shape: Shape, first: int, stop: int) -> None:
@@ -41,7 +41,7 @@ class Channels(Operation):
         return [Rows(rows.values, rows.window, rows.first + self.first, rows.own)]
 
 
-class PixelShuffle(Operation):
+class PixelShuffle(LinearOperation):
     """Channels laid out in space (Shi et al. 2016)."""
 
     def __init__(self, shape: Shape, factor: int) -> None:
@@ -65,7 +65,7 @@ class PixelShuffle(Operation):
         return reached[0].repeat_interleave(self.factor, 0).repeat_interleave(self.factor, 1)
 
 
-class PixelUnshuffle(Operation):
+class PixelUnshuffle(LinearOperation):
     """Cells laid out as channels."""
 
     def __init__(self, shape: Shape, factor: int) -> None:

@@ -1,6 +1,7 @@
 """Parts of a value, and the order in which its axes are laid out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sealiency.attribution.graph.call import CELLS, FIELD, Call, Signal
 from sealiency.attribution.graph.operations.joining import Channels
@@ -72,15 +73,10 @@ def read_split(call: Call) -> list[Signal]:
     dim = call.given["dim"] % len(signal.axes)
     size = call.sizes(signal)[dim]
     if call.name == "chunk":
-        few = -(-size // call.given["chunks"])
-        parts = [few] * (size // few) + ([size % few] if size % few else [])
+        asked: Any = -(-size // call.given["chunks"])
     else:
         asked = next(call.given[key] for key in ("split_size", "split_sizes") if key in call.given)
-        parts = (
-            list(asked)
-            if isinstance(asked, list)
-            else [asked] * (size // asked) + ([size % asked] if size % asked else [])
-        )
+    parts = asked if isinstance(asked, list) else [min(asked, size - start) for start in range(0, size, asked)]
     starts = [sum(parts[:at]) for at in range(len(parts))]
     return [take_part(call, signal, dim, start, start + few) for start, few in zip(starts, parts, strict=True)]
 
@@ -116,8 +112,7 @@ def read_reshaping(call: Call) -> Signal:
         return signal
     for axes in (FIELD, CELLS, ("sample", "row", "column", "channel"), ("sample", "cell", "channel")):
         there = Signal(signal.number, axes)
-        same_order = [axis for axis in axes if axis != "cell"]
-        if call.sizes(there) == wanted and _flat(axes) == _flat(signal.axes) and same_order:
+        if call.sizes(there) == wanted and _flat(axes) == _flat(signal.axes):
             return there
     raise call.unknown(f"a change of shape from {now} to {wanted}")
 

@@ -87,9 +87,6 @@ class Operation(ABC):
     def __init__(self, inputs: Sequence[Shape], output: Shape) -> None:
         self.inputs, self.output = tuple(inputs), output
 
-    def prepare(self, precision: torch.dtype) -> None:  # noqa: B027
-        """Get what pulling needs in the arithmetic of the rows; most operations need nothing."""
-
     @abstractmethod
     def forward(self, *fields: Tensor) -> Tensor:
         """Compute the operation."""
@@ -97,10 +94,6 @@ class Operation(ABC):
     def see(self, window: Window) -> Window:
         """Return the cells of its inputs that a window of its output is made of."""
         return window
-
-    @abstractmethod
-    def pull(self, rows: Rows) -> list[Rows]:
-        """Take rows at its output back to its inputs, by the transpose of what it is to the explanation: a linear map."""
 
     def count(self, window: Window) -> int:
         """Return the multiplications with additions that pulling one row takes."""
@@ -119,7 +112,19 @@ class Operation(ABC):
         return mask
 
 
-class Identity(Operation):
+class LinearOperation(Operation):
+    """An operation that is linear but for a constant, which explanations pass through by its transpose."""
+
+    def prepare(self, precision: torch.dtype) -> None:
+        """Get what pulling needs in the arithmetic of the rows; without weights that is nothing."""
+        return
+
+    @abstractmethod
+    def pull(self, rows: Rows) -> list[Rows]:
+        """Take rows at its output back to its inputs."""
+
+
+class Identity(LinearOperation):
     """What changes nothing in evaluation, such as dropout, or adds a constant."""
 
     def __init__(self, shape: Shape, add: Tensor | None = None, factor: float = 1.0) -> None:
@@ -133,7 +138,7 @@ class Identity(Operation):
         return [rows]
 
 
-class Addition(Operation):
+class Addition(LinearOperation):
     """The sum of values, each times a number."""
 
     def __init__(self, shapes: Sequence[Shape], factors: Sequence[float]) -> None:
@@ -155,7 +160,7 @@ class Addition(Operation):
         ]
 
 
-class Crop(Operation):
+class Crop(LinearOperation):
     """A part of the grid."""
 
     def __init__(self, shape: Shape, part: Window) -> None:
@@ -175,7 +180,7 @@ class Crop(Operation):
         return self.part.cut(reached[0])
 
 
-class ZeroPadding(Operation):
+class ZeroPadding(LinearOperation):
     """Cells of one constant around the grid."""
 
     def __init__(self, shape: Shape, grown: Window, value: float) -> None:

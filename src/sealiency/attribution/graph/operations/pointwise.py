@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.graph.call import FIELD, Call, Signal
-from sealiency.attribution.graph.operations.operation import Addition, Operation, Rows, Shape
+from sealiency.attribution.graph.operations.operation import Addition, LinearOperation, Operation, Rows, Shape
 
 # Activations that are straight on both sides of a few points: change over change is exact to rounding however small.
 STRAIGHT = frozenset({"relu", "relu6", "leaky_relu", "prelu", "hardtanh", "abs", "clamp", "clamp_min", "clamp_max"})
 
 
-class Scale(Operation):
+class Scale(LinearOperation):
     """A product with a constant, plus a constant; batch norm in evaluation mode is one.
 
     Parameters
@@ -30,7 +30,6 @@ class Scale(Operation):
         super().__init__([shape], shape)
         self.factor = factor.detach()
         self.compute = compute
-        self.prepare(factor.dtype)
 
     def prepare(self, precision: torch.dtype) -> None:
         self.pulling = self.factor.to(precision)
@@ -91,9 +90,6 @@ class Activation(Operation):
         if self.before is not None:
             multiplier = multiplier * self.before.factor
         return multiplier.to(precision).contiguous(memory_format=torch.channels_last)
-
-    def pull(self, rows: Rows) -> list[Rows]:
-        raise NotImplementedError("an activation is pulled through with its multiplier")
 
     def multiply(self, rows: Rows, multiplier: Tensor, guided: bool) -> Rows:
         """Take rows back through it, given its multiplier, of shape (sample, channel, row, column)."""

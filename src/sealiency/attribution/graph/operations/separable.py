@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.graph.call import FIELD, Call, Signal, pair
-from sealiency.attribution.graph.operations.operation import Operation, Rows, Shape, ZeroPadding
+from sealiency.attribution.graph.operations.operation import LinearOperation, Rows, Shape, ZeroPadding
 from sealiency.attribution.graph.windows import GridShape, Span, Window
 
 
-class Separable(Operation):
+class Separable(LinearOperation):
     """A separable linear map of the grid: two small matrices say what each row and column is made of.
 
     Parameters
@@ -48,7 +48,6 @@ class Separable(Operation):
             # Each arithmetic rounds in its own way. On the processor's side, because windows are.
             self.used.append(torch.stack([matrix != 0 for matrix in matrices]).any(0))
         self.seen = [(weights != 0).cpu() for weights in self.weights]
-        self.prepare(like.dtype)
 
     def prepare(self, precision: torch.dtype) -> None:
         self.pulling = [weights.to(precision) for weights in self.weights]
