@@ -48,7 +48,8 @@ def undisturbed(cluster: Cluster, site: Path, sst_files: Path, tmp_path_factory:
         {
             "leads": [LEAD],
             "data": {"files": {"paths": [link_years(sst_files, folder / "sst")]}},
-            "training": {"epochs": 4, "batch_size": 4},
+            # Epochs of a tenth of a second, so many that a test finds the training still at it.
+            "training": {"epochs": 40, "patience": 40, "batch_size": 4},
             # Six shards of one pixel: a second pixel would be one more figure to wait for.
             "findings": {"controls": []},
             "attribution": {"pixels": SETTINGS["attribution"]["pixels"][:1], "sample_chunks": 6, "bootstrap_block": 2},
