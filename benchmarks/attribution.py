@@ -28,7 +28,7 @@ from sealiency.attribution.accumulation import Sums
 from sealiency.attribution.attributor import FlatOutput
 from sealiency.attribution.deeplift import DeepLift
 from sealiency.config.attribution import Attribution
-from sealiency.config.emulator import Network
+from sealiency.config.networks import DenseNetwork
 from sealiency.emulators.devices import arithmetic, choose_device, set_up_process
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.provenance import name_processor
@@ -46,7 +46,7 @@ class Bench:
 
     def __init__(self, grid: tuple[int, int], samples: int, device: torch.device) -> None:
         torch.manual_seed(0)
-        network = DenseNet(Network(), HISTORY, grid)
+        network = DenseNet(DenseNetwork(), HISTORY, grid)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 # Activations that cross zero, as those of a trained network do.

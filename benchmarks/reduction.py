@@ -53,7 +53,7 @@ def write_inputs(folder: Path, ocean: np.ndarray) -> dict[str, Any]:
 
     from sealiency.attribution.shards import hash_rule
     from sealiency.config.attribution import Attribution
-    from sealiency.config.emulator import Network
+    from sealiency.config.networks import DenseNetwork
     from sealiency.emulators.emulator import hash_weights, save_torch
     from sealiency.emulators.networks.densenet import DenseNet
     from sealiency.files import sha256
@@ -64,7 +64,7 @@ def write_inputs(folder: Path, ocean: np.ndarray) -> dict[str, Any]:
         attrs={"settings": json.dumps({"history": HISTORY, "training": SAMPLES})},
     )
     prepared.to_netcdf(folder / "prepared.nc", engine="netcdf4")
-    network = Network(stem_channels=8, growth_rate=4, dense_layers=(1, 1, 1))
+    network = DenseNetwork(stem_channels=8, growth_rate=4, dense_layers=(1, 1, 1))
     weights = DenseNet(network, HISTORY, (ROWS, COLUMNS)).state_dict()
     record = sha256(folder / "prepared.nc")
     content = {

@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from sealiency.config.emulator import Network, Training, resolve_training
+from sealiency.config.emulator import Training, resolve_training
+from sealiency.config.networks import DenseNetwork
 from sealiency.data.samples import Split
 from sealiency.emulators.devices import set_up_process
 from sealiency.emulators.emulator import Emulator, hash_weights
@@ -53,7 +54,7 @@ def train(samples: int, batch_size: int, precision: str) -> str:
     settings = resolve_training(training, lead=1, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.pt"
-        result = train_emulator(anomaly, ocean, split, HISTORY, Network(), settings, checkpoint, "")
+        result = train_emulator(anomaly, ocean, split, HISTORY, DenseNetwork(), settings, checkpoint, "")
     return hash_weights(result.weights)
 
 
@@ -61,7 +62,7 @@ def forecast(samples: int) -> str:
     """Forecast noise and return the hash of the forecasts."""
     anomaly, ocean = make_noise(samples)
     torch.manual_seed(0)
-    emulator = Emulator(DenseNet(Network(), HISTORY, GRID).eval(), ocean, 1, 0, HISTORY, "", "")
+    emulator = Emulator(DenseNet(DenseNetwork(), HISTORY, GRID).eval(), ocean, 1, 0, HISTORY, "", "")
     inputs = anomaly.unfold(0, HISTORY, 1).permute(0, 3, 1, 2)[:samples]
     forecasts = [emulator.forecast(part) for part in inputs.split(SAMPLES_AT_ONCE)]
     return hash_weights({"forecasts": torch.cat(forecasts)})

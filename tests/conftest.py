@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 import torch
 
-from sealiency.config.emulator import Network
+from sealiency.config.networks import DenseNetwork
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import Emulator, load_emulator, load_torch, save_torch
 from sealiency.emulators.networks.densenet import DenseNet
@@ -79,6 +79,6 @@ def build_network() -> Callable[..., DenseNet]:
     def build(grid: tuple[int, int] = (12, 14), history: int = 4, seed: int = 0, **settings) -> DenseNet:
         torch.manual_seed(seed)
         wanted = {"stem_channels": 12, "growth_rate": 4, "dense_layers": (2, 3, 2), **settings}
-        return disturb(DenseNet(Network(**wanted), history, grid).double(), seed)
+        return disturb(DenseNet(DenseNetwork(**wanted), history, grid).double(), seed)
 
     return build

@@ -9,7 +9,8 @@ import torch
 import xarray as xr
 
 from sealiency.config.data import Data, Files, Region, Samples
-from sealiency.config.emulator import LeadTraining, Network
+from sealiency.config.emulator import LeadTraining
+from sealiency.config.networks import DenseNetwork
 from sealiency.data.prepare import prepare_record
 from sealiency.data.reading.record import open_record
 
@@ -17,7 +18,7 @@ HISTORY = 6
 BOX = Region(south=40, north=48, west=-50, east=-40)
 LAT, LON = np.arange(40.5, 48), np.arange(-49.5, -40)
 SAMPLES = Samples(history=HISTORY, training=24, validation=10, test="rest")
-NETWORK = Network(stem_channels=8, growth_rate=4, dense_layers=(1, 2, 1))
+NETWORK = DenseNetwork(stem_channels=8, growth_rate=4, dense_layers=(1, 2, 1))
 TRAINING = LeadTraining(
     lead=2,
     seed=0,

@@ -7,7 +7,7 @@ numbers are assumptions with a margin: a job that needs more comes back with mor
 
 import math
 
-from sealiency.attribution.speed import Grid, count_multiplications, list_layers
+from sealiency.attribution.speed import Grid
 from sealiency.config.run import Configuration
 
 # PyTorch, xarray and what else a process holds before it reads anything.
@@ -68,9 +68,7 @@ def findings_memory_mb(configuration: Configuration, grid: Grid) -> int:
 
 def training_memory_mb(configuration: Configuration, grid: Grid) -> int:
     """Return the memory, MB, of the training of one emulator; on a GPU the activations lie elsewhere, but not with `auto` and none there."""
-    layers = list_layers(configuration.network, configuration.samples.history, grid.rows, grid.columns)
-    sample = 4 * sum(layer.cells_in * layer.channels_in + layer.cells_out * layer.channels_out for layer in layers)
-    batch = configuration.training.batch_size * sample
+    batch = 4 * configuration.training.batch_size * grid.find_size(configuration).values
     return analysis_memory_mb(configuration, grid) + math.ceil(ACTIVATION_COPIES * batch / 1e6)
 
 
@@ -78,6 +76,6 @@ def training_minutes(configuration: Configuration, grid: Grid, epochs: int, gpus
     """Return the run time, minutes, of the training of one emulator through all of its epochs, with a GPU or without."""
     samples = configuration.samples
     passes = epochs * (samples.training + samples.validation / 3)
-    operations = OPERATIONS * count_multiplications(configuration.network, samples.history, grid.rows, grid.columns)
+    operations = OPERATIONS * grid.find_size(configuration).multiplications
     speed = TRAINING_SPEEDS["gpu" if gpus else "cpu"]
     return LEAST_RUNTIME + math.ceil(MARGIN * passes * operations / speed / 60)

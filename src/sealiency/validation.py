@@ -1,15 +1,14 @@
 """Whether a run can be: what can be told of a configuration before any job, and what it will take."""
 
 from sealiency.attribution.planning import plan_shards
-from sealiency.attribution.speed import Grid, count_parameters
+from sealiency.attribution.speed import Grid
 from sealiency.config.run import Configuration
 from sealiency.data.samples import split_samples
 from sealiency.errors import SealiencyError
 from sealiency.naming import find_files
 from sealiency.resources import estimate_record_mb, training_memory_mb
 
-# No machine trains more: the largest nodes have a few TB.
-MOST_PARAMETERS = 1e9
+# No machine holds more: the largest nodes have a few TB.
 MOST_MEMORY_MB = 4e6
 
 
@@ -60,7 +59,7 @@ def describe_run(configuration: Configuration) -> str:
         cells = f"{rows} x {columns} cells"
     if problems := _find_shortage(configuration, months):
         raise SealiencyError("\n".join(problems))
-    parameters = count_parameters(configuration.network, samples.history, grid.rows, grid.columns)
+    parameters = grid.find_size(configuration).parameters
     made = seeds + sum(1 if control == "shuffled" else seeds for control in configuration.find_controls())
     return "\n".join(
         [
@@ -74,13 +73,12 @@ def describe_run(configuration: Configuration) -> str:
 
 
 def _find_oversize(configuration: Configuration, grid: Grid) -> list[str]:
-    network, samples = configuration.network, configuration.samples
-    parameters = count_parameters(network, samples.history, grid.rows, grid.columns)
-    if parameters > MOST_PARAMETERS:
+    samples = configuration.samples
+    size = grid.find_size(configuration)
+    if "guided_backprop" in configuration.instance.methods and (others := [f for f in size.functions if f != "relu"]):
         return [
-            f"network: {parameters:.3g} parameters, more than the {MOST_PARAMETERS:.0e} that can be trained; lower "
-            f"network.stem_channels ({network.stem_channels}), growth_rate ({network.growth_rate}) or dense_layers "
-            f"({list(network.dense_layers)}), or set linear_bottleneck: false"
+            f"instance.methods: guided_backprop is defined for relu, and the network has {', '.join(others)}; take it out of "
+            "the list"
         ]
     if (record := estimate_record_mb(configuration, grid)) > MOST_MEMORY_MB:
         return [

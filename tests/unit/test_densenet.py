@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sealiency.config.emulator import Network
+from sealiency.config.networks import DenseNetwork
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
 
@@ -23,7 +23,7 @@ TABLE = [
 
 def build(history=36, grid=(70, 125), dropout=0.0, **settings) -> DenseNet:
     torch.manual_seed(0)
-    return DenseNet(Network(**settings), history, grid, dropout).eval()
+    return DenseNet(DenseNetwork(**settings), history, grid, dropout).eval()
 
 
 def record_shapes(network: DenseNet, x: torch.Tensor) -> dict[str, tuple[int, ...]]:

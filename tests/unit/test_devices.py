@@ -43,7 +43,8 @@ BEFORE_AND_AFTER = """
 import resource, sys, tempfile
 from pathlib import Path
 import torch
-from sealiency.config.emulator import Network, Training, resolve_training
+from sealiency.config.emulator import Training, resolve_training
+from sealiency.config.networks import DenseNetwork
 from sealiency.data.samples import Split
 from sealiency.emulators.devices import set_up_process
 from sealiency.emulators.emulator import hash_weights
@@ -52,7 +53,7 @@ from sealiency.emulators.training import train_emulator
 # Batches of several MB, which glibc maps by itself.
 generator = torch.Generator().manual_seed(0)
 noise, ocean = torch.randn(60, 70, 125, generator=generator), torch.ones(70, 125, dtype=bool)
-network = Network(stem_channels=16, growth_rate=4, dense_layers=(1, 1, 1))
+network = DenseNetwork(stem_channels=16, growth_rate=4, dense_layers=(1, 1, 1))
 settings = resolve_training(Training(epochs=2, batch_size=8, precision=sys.argv[1], device="cpu"), lead=6, seed=0)
 
 def train(name):

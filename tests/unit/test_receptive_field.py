@@ -7,7 +7,7 @@ from torch import nn
 from torch.func import functional_call, jvp
 
 from sealiency.attribution.graph.reach import find_reach
-from sealiency.config.emulator import Network
+from sealiency.config.networks import DenseNetwork
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
 
@@ -79,7 +79,7 @@ def test_a_linear_bottleneck_reaches_everything(build_network):
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_weights_make_no_difference(residual):
-    settings = Network(stem_channels=4, growth_rate=2, dense_layers=(1, 1, 1), residual=residual)
+    settings = DenseNetwork(stem_channels=4, growth_rate=2, dense_layers=(1, 1, 1), residual=residual)
     network = DenseNet(settings, 3, (30, 50)).eval()
     box = make_box((30, 50), slice(3, 5), slice(7, 9))
     before = find_reach(network, 3, box)

@@ -4,11 +4,8 @@ import pytest
 import yaml
 
 from sealiency.attribution.planning import plan_shards
-from sealiency.attribution.speed import count_parameters
 from sealiency.cli import main
-from sealiency.config.emulator import Network
 from sealiency.config.run import parse_configuration
-from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.errors import SealiencyError
 from sealiency.validation import check_run
 from small_world import make_sst, write_sst
@@ -31,22 +28,6 @@ def validate(tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"stem_channels": 8, "growth_rate": 3, "dense_layers": (1, 2, 1)},
-        {"stem_channels": 9, "growth_rate": 5, "dense_layers": (0, 1, 2), "linear_bottleneck": True},
-        {"linear_bottleneck": True},
-    ],
-)
-@pytest.mark.parametrize("grid", [(70, 125), (13, 22)])
-def test_parameters_are_counted_without_the_network(settings, grid):
-    network = Network(**settings)
-    count = sum(values.numel() for values in DenseNet(network, 36, grid).parameters())
-    assert count_parameters(network, 36, *grid) == count
-
-
 def test_a_valid_run_is_described(validate):
     status, said = validate(WORLD)
     assert status == 0
@@ -63,9 +44,9 @@ def test_a_valid_run_is_described(validate):
     [
         (
             {"network": {"growth_rate": 10**8}},
-            "parameters, more than the 1e+09 that can be trained; lower network.stem_channels",
+            "parameters, more than the 1e+09 that can be trained; make it smaller: stem_channels",
         ),
-        ({"network": {"stem_channels": 10**5}}, "(100000)"),
+        ({"network": {"stem_channels": 10**5}}, "stem_channels = 100000"),
         ({"training": {"batch_size": 10**7}}, "training.batch_size = 10000000: a training takes about"),
         ({"samples": {"training": 10**9, "validation": 1}}, "samples: the record of 1000000000 training"),
         (

@@ -13,7 +13,9 @@ from snakemake.exceptions import WorkflowError
 from sealiency.attribution.planning import plan_shards
 from sealiency.config.attribution import SCHEDULING, select_block
 from sealiency.config.emulator import resolve_training
+from sealiency.config.networks import resolve_network
 from sealiency.config.run import parse_configuration, read_settings
+from sealiency.emulators.networks.own_files import hash_code_of, hash_weights_of
 from sealiency.errors import SealiencyError
 from sealiency.logs import describe_failures
 from sealiency.naming import fill
@@ -152,6 +154,11 @@ def training_settings(wildcards):
     control = wildcards.control.rstrip("_")
     control = control if control in ("random", "shuffled") else "none"
     return resolve_training(CONFIG.training, int(wildcards.lead), int(wildcards.seed), control)
+
+
+def network_settings(wildcards):
+    """Return the network's settings of one training."""
+    return resolve_network(CONFIG.network, int(wildcards.lead), wildcards.control == "bottleneck_")
 
 
 def record_of(wildcards):

@@ -24,7 +24,10 @@ rule train_emulator:
             TRAINING_GPUS,
         ),
     params:
-        network=lambda w: settings(CONFIG.network) | ({"linear_bottleneck": True} if w.control == "bottleneck_" else {}),
+        network=lambda w: settings(network_settings(w)),
+        # None but for the user's own network.
+        network_code=lambda w: checked(hash_code_of, CONFIG.network),
+        network_weights=lambda w: checked(hash_weights_of, network_settings(w)),
         training=lambda w: settings(training_settings(w)),
         samples=settings(CONFIG.samples, "history", "training", "validation"),
         code=code("train_emulator"),

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sealiency.config.data import Samples
-from sealiency.config.emulator import LeadTraining, Network
+from sealiency.config.emulator import LeadTraining
+from sealiency.config.networks import parse_network
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.training import train_and_save
 from sealiency.logs import log_job
@@ -13,7 +14,7 @@ def main(job):
     """Write the emulator and its training history."""
     train_and_save(
         record=PreparedRecord(job.input.prepared),
-        network=Network(**job.params.network),
+        network=parse_network(job.params.network),
         settings=LeadTraining(**job.params.training),
         samples=Samples(**job.params.samples, test=0),
         code=job.params.code,

@@ -23,7 +23,7 @@ from sealiency.data.places import list_block_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.devices import choose_device, set_up_process
 from sealiency.emulators.emulator import Emulator
-from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.networks.registry import build_network
 from sealiency.errors import SealiencyError
 from sealiency.naming import name_blocks
 from sealiency.provenance import name_processor
@@ -74,9 +74,9 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
     ocean_cells = int(record.ocean.sum())
     set_up_process(THREADS)
     device = choose_device(configuration.attribution.device)
-    network = DenseNet(configuration.network, configuration.samples.history, grid)
-    for name, parameter in network.named_parameters():
-        if name.endswith("conv.weight"):
+    network = build_network(configuration.network, configuration.samples.history, grid)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
             # A residual network begins with zeros.
             torch.nn.init.kaiming_normal_(parameter)
     emulator = Emulator(

@@ -17,7 +17,6 @@ from sealiency.attribution.speed import (
     Speed,
     assume_speed,
     estimate_grid,
-    list_layers,
     read_calibration,
 )
 from sealiency.config.attribution import Attribution
@@ -223,9 +222,8 @@ def _check_baselines(configuration: Configuration, grid: Grid) -> None:
     if baselines < 2 or "deeplift_shap" not in (attribution.method, *configuration.instance.methods):
         return
     size = 8 if attribution.precision == "float64" else 4
-    layers = list_layers(configuration.network, configuration.samples.history, grid.rows, grid.columns)
-    # Activations and multipliers; the first convolution has no activation before it.
-    held = 2 * size * baselines * sum(layer.cells_in * layer.channels_in for layer in layers[1:])
+    # What the activations are given, and their multipliers.
+    held = 2 * size * baselines * grid.find_size(configuration).activations
     if held > CLEARLY * BASELINES_SHARE * attribution.memory_gb * 1e9:
         raise SealiencyError(
             f"attribution.baseline_samples = {baselines}: the network's activations for so many baselines take about "

@@ -4,16 +4,15 @@ Snakemake reads this at every start, so it imports nothing heavy.
 """
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import netCDF4
 import numpy as np
 
-from sealiency.config.emulator import Network
+from sealiency.attribution.size import NetworkSize, find_size
 from sealiency.config.run import Configuration
 from sealiency.errors import SealiencyError
 from sealiency.naming import expand_path
@@ -23,8 +22,8 @@ THREADS = 1
 # Assumptions where nothing was measured: attributions a second on the paper's network and grid in float32, by device.
 ENGINE_SPEEDS = {"cpu": 75.0, "cuda": 2000.0}
 PRECISION_FACTORS = {"float32": 1.0, "float64": 0.4, "bfloat16": 2.0, "tf32": 2.0}
-PAPER_GRID = (70, 125)
-PAPER_HISTORY = 36
+# Of one forecast by the network of Table 1, 36 months on 70 x 125 cells.
+PAPER_MULTIPLICATIONS = 1_138_317_624
 # Small networks spend their time elsewhere than in multiplications.
 GREATEST_GAIN = 10.0
 START_SECONDS = 15.0
@@ -42,6 +41,10 @@ class Grid:
     rows: int
     columns: int
     ocean_cells: int
+
+    def find_size(self, configuration: Configuration) -> NetworkSize:
+        """Return how large the network is on this grid; see `sealiency.attribution.size.find_size`."""
+        return find_size(configuration.network, configuration.samples.history, (self.rows, self.columns))
 
 
 @dataclass(frozen=True)
@@ -82,88 +85,14 @@ def assume_speed(configuration: Configuration, grid: Grid) -> Speed:
         speed /= max(1, attribution.baseline_samples)
     if attribution.method == "integrated_gradients":
         speed /= attribution.integration_steps
-    paper = count_multiplications(Network(), PAPER_HISTORY, *PAPER_GRID)
-    own = count_multiplications(configuration.network, configuration.samples.history, grid.rows, grid.columns)
+    own = grid.find_size(configuration).multiplications
     threads = 1 if kind == "cuda" else THREADS
     return Speed(
-        attributions_per_second=threads * speed * min(GREATEST_GAIN, paper / own),
+        attributions_per_second=threads * speed * min(GREATEST_GAIN, PAPER_MULTIPLICATIONS / max(1, own)),
         start_seconds=START_SECONDS,
         device="one GPU" if kind == "cuda" else f"{THREADS} core",
         on_gpu=kind == "cuda",
     )
-
-
-class Layer(NamedTuple):
-    """A convolution and what comes before it."""
-
-    cells_in: int
-    cells_out: int
-    channels_in: int
-    channels_out: int
-    kernel: int
-
-
-def list_layers(network: Network, history: int, rows: int, columns: int) -> list[Layer]:
-    """Return the convolutions of `sealiency.emulators.networks.densenet.DenseNet`, which cannot be asked without PyTorch.
-
-    Parameters
-    ----------
-    network
-        Widths and depths.
-    history
-        Months of input.
-    rows, columns
-        The region's grid.
-    """
-    stem, growth, (first, middle, last) = network.stem_channels, network.growth_rate, network.dense_layers
-    whole, half = rows * columns, math.ceil(rows / 2) * math.ceil(columns / 2)
-    quarter = math.ceil(rows / 4) * math.ceil(columns / 4)
-    # What the first upsampling gives.
-    doubled = 4 * quarter
-    after_first = stem + first * growth
-    after_middle = after_first // 2 + middle * growth
-    after_last = after_middle // 2 + last * growth
-
-    def dense_block(cells: int, channels: int, layers: int) -> list[Layer]:
-        return [Layer(cells, cells, channels + n * growth, growth, 3) for n in range(layers)]
-
-    # A linear layer over cells, shared by the channels, is as much as a convolution to as many channels as there are cells.
-    linear = [Layer(quarter, quarter, after_first // 2, quarter, 1)] if network.linear_bottleneck else []
-    return [
-        Layer(whole, half, history, stem, 5),
-        *dense_block(half, stem, first),
-        Layer(half, half, after_first, after_first // 2, 1),
-        Layer(half, quarter, after_first // 2, after_first // 2, 3),
-        *linear,
-        *dense_block(quarter, after_first // 2, middle),
-        Layer(quarter, quarter, after_middle, after_middle // 2, 1),
-        Layer(quarter, doubled, after_middle // 2, after_middle // 2, 3),
-        *dense_block(doubled, after_middle // 2, last),
-        Layer(doubled, doubled, after_last, after_last // 2, 1),
-        Layer(doubled, whole, after_last // 2, after_last // 4, 3),
-        Layer(whole, whole, after_last // 4, 1, 3),
-    ]
-
-
-def count_multiplications(network: Network, history: int, rows: int, columns: int) -> int:
-    """Return the multiplications of one forecast; see `list_layers` for the parameters."""
-    return sum(
-        layer.cells_out * layer.kernel**2 * layer.channels_in * layer.channels_out
-        for layer in list_layers(network, history, rows, columns)
-    )
-
-
-def count_parameters(network: Network, history: int, rows: int, columns: int) -> int:
-    """Return the trained numbers of the network; see `list_layers` for the parameters."""
-    layers = list_layers(network, history, rows, columns)
-    weights = sum(layer.kernel**2 * layer.channels_in * layer.channels_out for layer in layers)
-    # The layer over all cells, listed by its multiplications, is shared by the channels.
-    quarter = math.ceil(rows / 4) * math.ceil(columns / 4)
-    shared = layers[0].channels_out + network.dense_layers[0] * network.growth_rate
-    weights -= (shared // 2 - quarter) * quarter if network.linear_bottleneck else 0
-    # Scale and shift of the batch norm before each convolution but the first; the linear layer has none.
-    norms = sum(2 * layer.channels_in for layer in layers[1:]) - (2 * (shared // 2) if network.linear_bottleneck else 0)
-    return weights + norms
 
 
 def describe_measured(configuration: Configuration) -> dict[str, Any]:
@@ -180,7 +109,10 @@ def describe_measured(configuration: Configuration) -> dict[str, Any]:
         # One pixel at a time shares nothing with its neighbours.
         "attribution.pixels": "all" if attribution.pixels == "all" else "listed",
         "samples.history": configuration.samples.history,
-        **{f"network.{key}": value for key, value in configuration.network.model_dump(mode="json").items()},
+        **{
+            f"network.{key}": value
+            for key, value in configuration.network.model_dump(mode="json", exclude={"weights"}).items()
+        },
         **{f"data.region.{key}": value for key, value in data.region.model_dump(mode="json").items()},
         "data.synthetic.resolution": data.synthetic.resolution if data.source == "synthetic" else None,
     }

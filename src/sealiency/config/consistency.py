@@ -6,6 +6,7 @@ from typing import Any
 from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribution, Instance
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
+from sealiency.config.networks import Network, OwnNetwork
 
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[str]:
@@ -108,10 +109,28 @@ def _check_method(attribution: Attribution) -> Iterator[str]:
         yield "attribution.precision tf32 is arithmetic of a GPU, and attribution.device is cpu; change one of them"
 
 
+def _check_own(leads: list[int], network: Network, training: Training) -> Iterator[str]:
+    weights = network.weights if isinstance(network, OwnNetwork) else None
+    if isinstance(weights, dict) and (missing := [lead for lead in leads if lead not in weights]):
+        yield f"network.weights has no file for lead {missing}; add one"
+    if training.enabled:
+        return
+    if weights is None:
+        yield (
+            "training: none explains weights that are there, and the configuration names none; set network.kind: own with "
+            "network.build and network.weights, or let the network be trained"
+        )
+    elif isinstance(weights, str) and len(leads) > 1:
+        yield f"network.weights = {weights!r} is one file for leads {leads}; name one a lead, as {{{leads[0]}: {weights}, ...}}"
+    if len(training.seeds) > 1:
+        yield f"training.seeds {training.seeds}: with training: none there is one network a lead; leave one seed"
+
+
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("leads",), _check_leads),
     (("data",), _check_season),
     (("leads", "training"), _check_by_lead),
+    (("leads", "network", "training"), _check_own),
     (("data", "attribution"), _check_explained_pixels),
     (("data", "instance"), _check_instance_pixels),
     (("samples", "ablation"), _check_months),

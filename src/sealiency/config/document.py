@@ -46,8 +46,9 @@ def describe_table() -> str:
         "| key | values | default | meaning |",
         "|---|---|---|---|",
     ]
-    for key, field, default in _walk(Configuration, ""):
-        cells = (f"`{key}`", _name_type(field), f"`{default}`", field.description or "")
+    for key, fields, default in _walk(Configuration, ""):
+        values = " or ".join(dict.fromkeys(map(_name_type, fields)))
+        cells = (f"`{key}`", values, f"`{default}`", fields[0].description or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -77,34 +78,42 @@ def _inline(value: Any) -> str:
     )
 
 
-def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo, str]]:
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, list[FieldInfo], str]]:
+    """Yield each key with its field, one a kind where a section has several, and its default."""
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
-        inner, listed = _find_model(field.annotation)
+        models, listed = _find_models(field.annotation)
         default = "required" if field.is_required() else None
-        if inner is not None and not listed:
+        if models and not listed:
             if default is None and field.default is None:
-                yield key, field, "null"
-            yield from _walk(inner, f"{key}.")
+                yield key, [field], "null"
+            # Kinds of one section share keys; each is told once.
+            found: dict[str, tuple[list[FieldInfo], str]] = {}
+            for model in models:
+                for own, fields, value in _walk(model, f"{key}."):
+                    found.setdefault(own, ([], value))[0].extend(fields)
+            yield from ((own, *told) for own, told in found.items())
             continue
         if default is None:
             value = field.get_default(call_default_factory=True)
             plain = [v.model_dump(exclude_none=True) for v in value] if listed and isinstance(value, list) else value
             default = _inline(plain)
-        yield key, field, default
-        if inner is not None:
-            yield from _walk(inner, f"{key}[].")
+        yield key, [field], default
+        for model in models:
+            yield from _walk(model, f"{key}[].")
 
 
-def _find_model(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """Return the section that an annotation holds, if any, and whether in a list."""
+def _find_models(annotation: Any) -> tuple[list[type[BaseModel]], bool]:
+    """Return the sections that an annotation can hold, and whether in a list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
+        return [annotation], False
+    found: list[type[BaseModel]] = []
+    in_list = get_origin(annotation) is list
     for part in get_args(annotation):
-        model, listed = _find_model(part)
-        if model is not None:
-            return model, listed or get_origin(annotation) is list
-    return None, False
+        models, listed = _find_models(part)
+        found += models
+        in_list = in_list or listed
+    return found, in_list and bool(found)
 
 
 def _name_type(field: FieldInfo) -> str:

@@ -1,37 +1,20 @@
-"""The network and its training."""
+"""The training of the emulators."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sealiency.config.base import Section
 
 Lead = Annotated[int, Field(ge=1, le=120)]
-Layers = Annotated[int, Field(ge=0, le=1000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Network(Section):
-    """The DenseNet encoder-decoder of Xu et al. (2021), Table 1; the defaults are theirs."""
-
-    stem_channels: int = Field(default=144, ge=1)
-    """Channels after the first convolution."""
-    growth_rate: int = Field(default=16, ge=1)
-    """Channels that each dense layer adds."""
-    dense_layers: tuple[Layers, Layers, Layers] = (3, 6, 3)
-    """Layers of the three dense blocks."""
-    upsampling: Literal["nearest", "bicubic"] = "nearest"
-    """Interpolation of the two upsampling steps: nearest as in the paper's table, bicubic as in its text."""
-    residual: bool = False
-    """Add the network's output to persistence (month -1), so that it learns the change alone."""
-    linear_bottleneck: bool = False
-    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
-    place (what the paper plans)."""
 
 
 class Training(Section):
     """The training of one emulator per lead and seed; `epochs` and `dropout` take one value, or one a lead."""
 
+    enabled: bool = True
+    """Whether to train; `training: none` is short for false, and explains an own network as its weights are."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     """Seeds, one emulator each; figures show the first."""
     epochs: Annotated[int, Field(ge=1)] | dict[Lead, Annotated[int, Field(ge=1)]] = {1: 700, 6: 500, 9: 300}
@@ -53,6 +36,11 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where training runs; auto takes a GPU if there is one."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_none(cls, values: Any) -> Any:
+        return {"enabled": False} if values == "none" else values
+
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
@@ -70,7 +58,7 @@ class LeadTraining(Section):
     control: Literal["none", "random", "shuffled"] = "none"
     """Whether the emulator is a control of the findings: random weights, or trained on shuffled targets."""
     epochs: int
-    """Most epochs; none for random weights."""
+    """Most epochs; none for random weights and for a network that is explained as it is."""
     dropout: float
     """Dropout of whole channels after each dense layer."""
     batch_size: int
@@ -97,9 +85,9 @@ def resolve_training(
         name: value[lead] if isinstance(value := getattr(training, name), dict) else value
         for name in ("epochs", "dropout")
     }
-    if control == "random":
+    if control == "random" or not training.enabled:
         # Nothing else of the training touches them.
         kept = {name: getattr(training, name) for name in ("batch_size", "device", "precision")}
         training, chosen = Training(**kept), {"epochs": 0, "dropout": 0.0}
-    shared = training.model_dump(exclude={"seeds", "epochs", "dropout"})
+    shared = training.model_dump(exclude={"enabled", "seeds", "epochs", "dropout"})
     return LeadTraining(lead=lead, seed=seed, control=control, **chosen, **shared)

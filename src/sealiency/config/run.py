@@ -23,12 +23,13 @@ from sealiency.config.attribution import (
 from sealiency.config.base import LONGEST_NAME, WILDCARD, Section
 from sealiency.config.consistency import find_conflicts
 from sealiency.config.data import Data, Samples
-from sealiency.config.emulator import Lead, Network, Training
+from sealiency.config.emulator import Lead, Training
 from sealiency.config.figures import Figures
 from sealiency.config.findings import Control, Findings
+from sealiency.config.networks import KINDS, DenseNetwork, Network, OwnNetwork
 from sealiency.errors import SealiencyError
 
-_UNION_MEMBER = re.compile(r"[\[(]|^(int|float|str|dict|constrained-int|constrained-float)$")
+_UNION_MEMBER = re.compile(rf"[\[(]|^(int|float|str|dict|constrained-int|constrained-float|{'|'.join(KINDS)})$")
 
 
 class Run(Section):
@@ -61,7 +62,7 @@ class Configuration(Section):
     """The record and its preparation."""
     samples: Samples = Samples()
     """How the record is cut into samples."""
-    network: Network = Network()
+    network: Network = DenseNetwork()
     """The emulator's network."""
     training: Training = Training()
     """The training of the emulators."""
@@ -79,9 +80,14 @@ class Configuration(Section):
     """Appearance of the figures."""
 
     def find_controls(self) -> list[Control]:
-        """Return the controls that differ from the run's own emulators."""
-        own = {"unfiltered": self.data.filter == "none", "bottleneck": self.network.linear_bottleneck}
-        return [control for control in self.findings.controls if not own.get(control, False)]
+        """Return the controls that can be made and differ from the run's own emulators."""
+        trained = self.training.enabled
+        left_out = {
+            "shuffled": not trained,
+            "unfiltered": not trained or self.data.filter == "none",
+            "bottleneck": isinstance(self.network, OwnNetwork) or self.network.linear_bottleneck,
+        }
+        return [control for control in self.findings.controls if not left_out.get(control, False)]
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
@@ -218,7 +224,9 @@ def describe_problems(details: Sequence[Any], model: type[BaseModel], reference:
         key = ".".join(str(part) for part in detail["loc"] if not _UNION_MEMBER.search(str(part)))
         if detail["type"] == "extra_forbidden":
             close = difflib.get_close_matches(str(detail["loc"][-1]), _list_keys(model), n=1, cutoff=0.75)
-            mend = f"did you mean `{close[0]}`?" if close else f"remove it; {reference}"
+            # A key of another kind of network is its own closest match.
+            likely = close and close[0] != detail["loc"][-1]
+            mend = f"did you mean `{close[0]}`?" if likely else f"remove it; {reference}"
             messages = [f"unknown key; {mend}"]
         elif detail["type"] == "value_error":
             messages = str(detail["ctx"]["error"]).split("\n")

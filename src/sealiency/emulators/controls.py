@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sealiency.emulators.networks.densenet import DenseNet, LinearBottleneck
+from sealiency.emulators.networks.forecaster import Forecaster, reset
+from sealiency.errors import SealiencyError
 
 
-def randomise(network: DenseNet, batches: Callable[[], Iterator[Tensor]], ocean: Tensor, rms: float) -> None:
+def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocean: Tensor, rms: float) -> None:
     """Draw every weight anew, fit the statistics of batch normalisation, and scale the output.
 
     Without the scale, how much a residual network adds to persistence would be an accident of the weights' size, and with
@@ -27,18 +28,17 @@ def randomise(network: DenseNet, batches: Callable[[], Iterator[Tensor]], ocean:
     rms
         Root mean square, over samples and ocean cells, that the output is given; of a residual network the part that it
         adds to persistence. Counted from its output for inputs of zeros.
+
+    Raises
+    ------
+    SealiencyError
+        If the output does not follow the network's last layer.
     """
-    norms = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            module.reset_parameters()
-        if isinstance(module, LinearBottleneck):
-            # As training begins: drawn at random it would look everywhere, and make every other network look local.
-            nn.init.zeros_(module.linear.weight)
-        if isinstance(module, nn.BatchNorm2d):
-            norms.append(module)
-            # A plain mean over all batches.
-            module.momentum = None
+    reset(network)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        # A plain mean over all batches.
+        norm.momentum = None
     network.eval()
     for norm in norms:
         norm.train()
@@ -46,10 +46,21 @@ def randomise(network: DenseNet, batches: Callable[[], Iterator[Tensor]], ocean:
         for batch in batches():
             network(batch)
         network.eval()
-        squared, count = 0.0, 0
-        for batch in batches():
-            change = (network.layers(batch) - network.layers(torch.zeros_like(batch[:1])))[:, 0][:, ocean]
-            squared += float((change.double() ** 2).sum())
-            count += change.numel()
-        output = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
-        output.weight *= rms / math.sqrt(squared / count)
+        network.output.weight *= rms / _measure_rms(network, batches, ocean)
+        found = _measure_rms(network, batches, ocean)
+    if not math.isclose(found, rms, rel_tol=0.01):
+        raise SealiencyError(
+            f"findings.controls: random: outputs of random weights have a root mean square of {found:.3g}, not the {rms:.3g} "
+            f"asked for, because {type(network.output).__name__}, the network's last layer with weights, is not the one that "
+            "gives its output; define it last, or leave `random` out"
+        )
+
+
+def _measure_rms(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocean: Tensor) -> float:
+    """Return the root mean square of what the layers give, counted from what they give for zeros."""
+    squared, count = 0.0, 0
+    for batch in batches():
+        change = (network.change(batch) - network.change(torch.zeros_like(batch[:1])))[:, 0][:, ocean]
+        squared += float((change.double() ** 2).sum())
+        count += change.numel()
+    return math.sqrt(squared / count)

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sealiency.config.emulator import Network
+from sealiency.config.networks import parse_network
 from sealiency.emulators.devices import set_up_process
-from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.networks.forecaster import Forecaster
+from sealiency.emulators.networks.own_files import hash_code_of
+from sealiency.emulators.networks.registry import build_network
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
 
@@ -20,7 +22,7 @@ from sealiency.files import write_whole
 class Emulator:
     """A network in evaluation mode with what is needed to use it."""
 
-    network: DenseNet
+    network: Forecaster
     ocean: Tensor
     """Bool of shape (lat, lon)."""
     lead: int
@@ -132,7 +134,12 @@ def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
         set_up_process(threads)
     content = load_torch(path, "network", "history", "ocean", "weights", "lead", "seed", "prepared_sha256")
     try:
-        network = DenseNet(Network(**content["network"]), content["history"], tuple(content["ocean"].shape))
+        settings = parse_network(content["network"])
+        if content.get("network_code_sha256") != hash_code_of(settings):
+            raise SealiencyError(
+                f"{path}: the code of the network is another than it was made with; run again to make it anew"
+            )
+        network = build_network(settings, content["history"], tuple(content["ocean"].shape))
         network.load_state_dict(content["weights"])
     except (AttributeError, RuntimeError, TypeError, ValueError):
         raise _foreign(path) from None

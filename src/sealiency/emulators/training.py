@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from sealiency.config.data import Samples
-from sealiency.config.emulator import LeadTraining, Network
+from sealiency.config.emulator import LeadTraining
+from sealiency.config.networks import Network, OwnNetwork
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.emulators.controls import randomise
 from sealiency.emulators.devices import choose_device, choose_precision, set_up_process
 from sealiency.emulators.emulator import load_torch, save_torch
 from sealiency.emulators.interruption import Stopped, claim, collect_signals
-from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.networks.own import Own, load_weights
+from sealiency.emulators.networks.own_files import hash_code_of, hash_weights_of
+from sealiency.emulators.networks.registry import build_network
 from sealiency.errors import SealiencyError
 from sealiency.files import write_whole
 from sealiency.provenance import describe_provenance, hash_settings, name_processor
@@ -113,8 +116,8 @@ def train_emulator(
                 LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
             else:
                 LOGGER.info("%s belongs to other settings, data or code; starting afresh", checkpoint)
-        if settings.control == "random":
-            state.randomise()
+        if not settings.epochs:
+            state.take_as_it_is()
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             try:
                 state.run_epoch()
@@ -185,7 +188,8 @@ def train_and_save(
     precision = choose_precision(settings.precision, device)
     # Another device, arithmetic or number of threads would go on to other weights than it began.
     machine = [device.type, str(precision), threads, torch.__version__]
-    fingerprint = hash_settings([everything, record.sha256, code, machine])
+    own_code = hash_code_of(network)
+    fingerprint = hash_settings([everything, record.sha256, code, own_code, hash_weights_of(network), machine])
     result = train_emulator(
         record.anomaly, record.ocean, split, samples.history, network, settings, checkpoint, fingerprint
     )
@@ -196,6 +200,7 @@ def train_and_save(
     content = {
         "weights": result.weights,
         "network": network.model_dump(mode="json"),
+        "network_code_sha256": own_code,
         "history": samples.history,
         "lead": settings.lead,
         "seed": settings.seed,
@@ -244,7 +249,9 @@ class _TrainingState:
         torch.manual_seed(settings.seed)
         self.order = torch.Generator().manual_seed(settings.seed)
         # Channels-last is the layout in which convolutions are fastest on every device tried.
-        self.network = DenseNet(network, history, (ocean.shape[0], ocean.shape[1]), settings.dropout)
+        self.network = build_network(network, history, (ocean.shape[0], ocean.shape[1]), settings.dropout)
+        if isinstance(self.network, Own) and isinstance(network, OwnNetwork) and isinstance(network.weights, str):
+            load_weights(self.network, network.weights)
         self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -347,15 +354,11 @@ class _TrainingState:
                 self._heed_signals()
         return math.sqrt(squared / len(self.split.validation))
 
-    def randomise(self) -> None:
-        """Take random weights in place of training, with outputs of the size that training would aim at."""
-        training = list(self.split.training)
-        wanted = self._targets(training).cpu()
-        if self.network.residual:
-            wanted -= self.windows.persistence(training)
-        rms = math.sqrt(float((wanted[:, self.ocean.cpu()].double() ** 2).mean()))
-        batches = torch.as_tensor(training).split(self.settings.batch_size)
-        randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
+    def take_as_it_is(self) -> None:
+        """Take the network without training: the user's, or one of random weights."""
+        if self.settings.control == "random":
+            self._randomise()
+        self.network.eval()
         self.best_weights = self._copy_weights()
         self.rows.append(
             {
@@ -367,6 +370,16 @@ class _TrainingState:
                 "seconds": 0.0,
             }
         )
+
+    def _randomise(self) -> None:
+        """Draw random weights, with outputs of the size that training would aim at."""
+        training = list(self.split.training)
+        wanted = self._targets(training).cpu()
+        if self.network.residual:
+            wanted -= self.windows.persistence(training)
+        rms = math.sqrt(float((wanted[:, self.ocean.cpu()].double() ** 2).mean()))
+        batches = torch.as_tensor(training).split(self.settings.batch_size)
+        randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
 
     def _copy_weights(self) -> dict[str, Tensor]:
         return {

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sealiency.config.emulator import Network
+from sealiency.config.networks import DenseNetwork
+from sealiency.emulators.networks.forecaster import Forecaster, LinearBottleneck
 from sealiency.errors import SealiencyError
 
 BLOCK_KERNEL = 3
@@ -56,32 +57,16 @@ class UpsamplingComposition(Composition):
         return self.conv(functional.interpolate(self.relu(self.norm(x)), size=self.size, mode=self.mode))
 
 
-class LinearBottleneck(nn.Module):
-    """A linear layer over all cells, shared by the channels, whose output is added to its input."""
-
-    def __init__(self, channels: int, grid: tuple[int, int]) -> None:
-        super().__init__()
-        self.channels = channels
-        cells = grid[0] * grid[1]
-        self.linear = nn.Linear(cells, cells, bias=False)
-        # Training starts from the network without it, and takes from afar only what serves.
-        nn.init.zeros_(self.linear.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, channels, lat, lon) to the same shape."""
-        return x + self.linear(x.flatten(2)).unflatten(2, x.shape[2:])
-
-
 def _dense_block(channels: int, layers: int, growth_rate: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(*(DenseLayer(channels + n * growth_rate, growth_rate, dropout) for n in range(layers)))
 
 
 def _check_nearest(coarse: int, fine: int) -> None:
     """Refuse sizes at which PyTorch's nearest cell depends on the arithmetic, so that a float64 copy is another network."""
-    cells = torch.arange(fine) * coarse // fine
+    cells = torch.arange(fine, device="cpu") * coarse // fine
     for dtype in (torch.float32, torch.float64):
         for memory_format in (torch.contiguous_format, torch.channels_last):
-            line = torch.arange(coarse, dtype=dtype).reshape(1, 1, coarse, 1).repeat(1, 4, 1, 1)
+            line = torch.arange(coarse, dtype=dtype, device="cpu").reshape(1, 1, coarse, 1).repeat(1, 4, 1, 1)
             line = line.contiguous(memory_format=memory_format)
             if not torch.equal(functional.interpolate(line, size=(fine, 1), mode="nearest")[0, 0, :, 0].long(), cells):
                 raise SealiencyError(
@@ -90,7 +75,7 @@ def _check_nearest(coarse: int, fine: int) -> None:
                 )
 
 
-class DenseNet(nn.Module):
+class DenseNet(Forecaster):
     """Forecast one SST anomaly field from the preceding months.
 
     Parameters
@@ -110,8 +95,8 @@ class DenseNet(nn.Module):
         If the nearest cell is ambiguous on this grid.
     """
 
-    def __init__(self, settings: Network, history: int, grid: tuple[int, int], dropout: float = 0.0) -> None:
-        super().__init__()
+    def __init__(self, settings: DenseNetwork, history: int, grid: tuple[int, int], dropout: float = 0.0) -> None:
+        super().__init__(settings.residual)
         rows, columns = grid
         growth, (first, middle, last) = settings.growth_rate, settings.dense_layers
         halved = settings.stem_channels + first * growth
@@ -123,9 +108,7 @@ class DenseNet(nn.Module):
             for middle_size, size in zip(halfway, grid, strict=True):
                 _check_nearest(middle_size // 2, middle_size)
                 _check_nearest(middle_size, size)
-        output = Composition(decoder // 4, 1, BLOCK_KERNEL)
         coarsest = (halfway[0] // 2, halfway[1] // 2)
-        self.residual = settings.residual
         self.layers = nn.Sequential(
             OrderedDict(
                 convolution=nn.Conv2d(history, settings.stem_channels, 5, stride=2, padding=2, bias=False),
@@ -133,7 +116,7 @@ class DenseNet(nn.Module):
                 downsampling=nn.Sequential(
                     Composition(halved, halved // 2, 1),
                     Composition(halved // 2, halved // 2, BLOCK_KERNEL, stride=2),
-                    *([LinearBottleneck(halved // 2, coarsest)] if settings.linear_bottleneck else []),
+                    *([LinearBottleneck(coarsest)] if settings.linear_bottleneck else []),
                 ),
                 dense_block_2=_dense_block(halved // 2, middle, growth, dropout),
                 upsampling_1=nn.Sequential(
@@ -144,26 +127,12 @@ class DenseNet(nn.Module):
                 upsampling_2=nn.Sequential(
                     Composition(decoder, decoder // 2, 1),
                     UpsamplingComposition(decoder // 2, decoder // 4, grid, settings.upsampling),
-                    output,
+                    Composition(decoder // 4, 1, BLOCK_KERNEL),
                 ),
             )
         )
-        if self.residual:
-            # Start from persistence itself.
-            nn.init.zeros_(output.conv.weight)
+        self.begin_at_persistence()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Forecast standardised anomalies.
-
-        Parameters
-        ----------
-        x
-            Standardised anomalies of shape (batch, history, lat, lon), oldest month first, 0 on land.
-
-        Returns
-        -------
-        Tensor
-            Forecast of shape (batch, 1, lat, lon), not masked.
-        """
-        change = self.layers(x)
-        return x[:, -1:] + change if self.residual else change
+    def change(self, x: Tensor) -> Tensor:
+        """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""
+        return self.layers(x)

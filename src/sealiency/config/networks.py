@@ -1,0 +1,141 @@
+"""The kinds of network; each kind's settings are one class, and its layers one file of `sealiency.emulators.networks`."""
+
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator
+
+from sealiency.config.base import Section
+from sealiency.config.emulator import Lead
+
+Layers = Annotated[int, Field(ge=0, le=1000)]
+
+
+class NetworkSettings(Section):
+    """What every kind of network has."""
+
+    kind: str
+    """The network: densenet as in the paper, unet, or own for the user's code and weights."""
+    residual: bool = False
+    """Add the network's output to persistence (month -1), so that it learns the change alone."""
+
+
+class DenseNetwork(NetworkSettings):
+    """The DenseNet encoder-decoder of Xu et al. (2021), Table 1; the defaults are theirs."""
+
+    kind: Literal["densenet"] = "densenet"
+    """The network: densenet as in the paper, unet, or own for the user's code and weights."""
+    stem_channels: int = Field(default=144, ge=1)
+    """densenet: channels after the first convolution."""
+    growth_rate: int = Field(default=16, ge=1)
+    """densenet: channels that each dense layer adds."""
+    dense_layers: tuple[Layers, Layers, Layers] = (3, 6, 3)
+    """densenet: layers of the three dense blocks."""
+    upsampling: Literal["nearest", "bicubic"] = "nearest"
+    """densenet: interpolation of the two upsampling steps: nearest as in the paper's table, bicubic as in its text."""
+    linear_bottleneck: bool = False
+    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
+    place (what the paper plans)."""
+
+
+class UNetwork(NetworkSettings):
+    """A U-Net (Ronneberger et al. 2015): an encoder and a decoder whose levels of one grid are joined by skip connections."""
+
+    kind: Literal["unet"]
+    """The U-Net."""
+    channels: int = Field(default=32, ge=1)
+    """unet: channels on the region's grid; each coarser level has twice as many."""
+    levels: int = Field(default=3, ge=1, le=10)
+    """unet: grids, each half as fine as the one before."""
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    """unet: activation after each batch normalisation."""
+    linear_bottleneck: bool = False
+    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
+    place."""
+
+
+class OwnNetwork(NetworkSettings):
+    """The user's own emulator: code that builds it, and weights if it has been trained."""
+
+    kind: Literal["own"]
+    """The user's own network."""
+    build: str
+    """own: function that returns the network, as package.module:function; it is called with `history`, the months of input, and
+    `grid`, the rows and columns of the region. The module lies in the working directory or is installed."""
+    weights: str | dict[Lead, str] | None = None
+    """own: file of the network's weights, .pt (its state_dict) or .safetensors, for all leads or by lead; training starts from
+    them, and with `training: none` they are explained as they are."""
+
+    @field_validator("build")
+    @classmethod
+    def _check_build(cls, build: str) -> str:
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", build):
+            raise ValueError("name a module and a function in it, as my_package.my_module:build_network")
+        return build
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: Any) -> Any:
+        for path in weights.values() if isinstance(weights, dict) else [weights] if weights else []:
+            if path.endswith(".pt2"):
+                raise ValueError(
+                    f"{path} is an exported program, and opening one can execute code that it holds; save the weights alone "
+                    "with torch.save(network.state_dict(), 'weights.pt'), and name the network's code in network.build"
+                )
+            if not path.endswith((".pt", ".pth", ".safetensors")):
+                raise ValueError(
+                    f"{path} is neither .pt, .pth nor .safetensors; save the network's state_dict as one of them"
+                )
+        return weights
+
+
+def _name_kind(network: Any) -> Any:
+    return network.get("kind", "densenet") if isinstance(network, dict) else getattr(network, "kind", None)
+
+
+# A kind more is a member more.
+Network = Annotated[
+    Annotated[DenseNetwork, Tag("densenet")] | Annotated[UNetwork, Tag("unet")] | Annotated[OwnNetwork, Tag("own")],
+    Discriminator(_name_kind),
+    BeforeValidator(lambda network: _check_kind(network)),
+]
+KINDS: tuple[str, ...] = tuple(get_args(member)[1].tag for member in get_args(get_args(Network)[0]))
+
+
+def _check_kind(network: Any) -> Any:
+    if (kind := _name_kind(network)) not in KINDS:
+        raise ValueError(f"kind {kind!r} is not known; choose {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    return network
+
+
+_ADAPTER: TypeAdapter[Network] = TypeAdapter(Network)
+
+
+def parse_network(settings: dict[str, Any]) -> Network:
+    """Return a network's settings from plain values, such as those of an emulator's file.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If they are no settings of a network.
+    """
+    return _ADAPTER.validate_python(settings)
+
+
+def resolve_network(network: Network, lead: int, bottleneck: bool = False) -> Network:
+    """Return the settings of one lead's network, so that another lead's weights do not touch its job.
+
+    Parameters
+    ----------
+    network
+        The network's settings.
+    lead
+        Lead, months.
+    bottleneck
+        Whether a linear layer over all cells is added, for the comparison of the findings; own networks have none.
+    """
+    if isinstance(network, OwnNetwork):
+        return network.model_copy(
+            update={"weights": network.weights[lead] if isinstance(network.weights, dict) else network.weights}
+        )
+    return network.model_copy(update={"linear_bottleneck": True}) if bottleneck else network

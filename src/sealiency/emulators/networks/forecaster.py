@@ -1,0 +1,76 @@
+"""What every network of an emulator is: a forecast, or a change that is added to persistence."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Forecaster(nn.Module, ABC):
+    """A network that maps the preceding months to one field.
+
+    Parameters
+    ----------
+    residual
+        Whether what the layers give is added to persistence, month -1.
+    """
+
+    def __init__(self, residual: bool) -> None:
+        super().__init__()
+        self.residual = residual
+
+    @abstractmethod
+    def change(self, x: Tensor) -> Tensor:
+        """Map standardised anomalies, (sample, lag, lat, lon), to what the layers give, (sample, 1, lat, lon)."""
+
+    @property
+    def output(self) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear:
+        """The layer that gives the output: the last one that has weights."""
+        return [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
+
+    def begin_at_persistence(self) -> None:
+        """Let a residual network forecast persistence itself before it is trained."""
+        if self.residual:
+            for parameter in self.output.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Forecast standardised anomalies.
+
+        Parameters
+        ----------
+        x
+            Standardised anomalies of shape (sample, lag, lat, lon), oldest month first, 0 on land.
+
+        Returns
+        -------
+        Tensor
+            Forecast of shape (sample, 1, lat, lon), not masked.
+        """
+        change = self.change(x)
+        return x[:, -1:] + change if self.residual else change
+
+
+class LinearBottleneck(nn.Module):
+    """A linear layer over all cells, shared by the channels, whose output is added to its input."""
+
+    def __init__(self, grid: tuple[int, int]) -> None:
+        super().__init__()
+        cells = grid[0] * grid[1]
+        self.linear = nn.Linear(cells, cells, bias=False)
+        # Training starts from the network without it, and takes from afar only what serves.
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (sample, channel, lat, lon) to the same shape."""
+        return x + self.linear(x.flatten(2)).unflatten(2, x.shape[2:])
+
+
+def reset(network: nn.Module) -> None:
+    """Draw every weight anew, from PyTorch's global generator, in the order of the layers."""
+    # As training begins: drawn at random they would look everywhere, and make every other network look local.
+    zeroed = [module.linear for module in network.modules() if isinstance(module, LinearBottleneck)]
+    for linear in zeroed:
+        nn.init.zeros_(linear.weight)
+    for module in network.modules():
+        if callable(draw := getattr(module, "reset_parameters", None)) and module not in zeroed:
+            draw()
