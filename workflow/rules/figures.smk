@@ -238,6 +238,6 @@ FIGURES = {
         "Signs tested": [rules.plot_sign_check.output.png],
     },
     "Training": {
-        "Learning curves": by_seed(rules.plot_training.output.png),
+        "Learning curves": by_seed(rules.plot_training.output.png) if CONFIG.training.enabled else [],
     },
 }

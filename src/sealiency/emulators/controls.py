@@ -1,5 +1,6 @@
 """Networks that know nothing of the sea, for comparison with trained ones."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sealiency.emulators.networks.forecaster import Forecaster, reset
-from sealiency.errors import SealiencyError
+
+LOGGER = logging.getLogger(__name__)
 
 
 def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocean: Tensor, rms: float) -> None:
@@ -27,12 +29,8 @@ def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocea
         Bool of shape (lat, lon).
     rms
         Root mean square, over samples and ocean cells, that the output is given; of a residual network the part that it
-        adds to persistence. Counted from its output for inputs of zeros.
-
-    Raises
-    ------
-    SealiencyError
-        If the output does not follow the network's last layer.
+        adds to persistence. Counted from its output for inputs of zeros. A network whose output is not proportional to the
+        weights of its last layer keeps the weights as they are drawn.
     """
     reset(network)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -46,14 +44,16 @@ def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocea
         for batch in batches():
             network(batch)
         network.eval()
-        network.output.weight *= rms / _measure_rms(network, batches, ocean)
+        weight = network.output.weight
+        drawn = weight.clone()
+        weight *= rms / _measure_rms(network, batches, ocean)
         found = _measure_rms(network, batches, ocean)
-    if not math.isclose(found, rms, rel_tol=0.01):
-        raise SealiencyError(
-            f"findings.controls: random: outputs of random weights have a root mean square of {found:.3g}, not the {rms:.3g} "
-            f"asked for, because {type(network.output).__name__}, the network's last layer with weights, is not the one that "
-            "gives its output; define it last, or leave `random` out"
-        )
+        if not math.isclose(found, rms, rel_tol=0.01):
+            # An own network may have its own way around its last layer.
+            weight.copy_(drawn)
+            LOGGER.warning(
+                "the last layer does not scale the output: random weights keep the size that they are drawn with"
+            )
 
 
 def _measure_rms(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocean: Tensor) -> float:

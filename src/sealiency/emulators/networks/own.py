@@ -102,7 +102,7 @@ def load_weights(network: Own, name: str) -> None:
     try:
         network.network.load_state_dict(weights)
     except RuntimeError as error:
-        raise SealiencyError(f"{said} does not fit {network.origin}: {error}") from None
+        raise SealiencyError(f"{said} does not fit {network.origin}: {' '.join(str(error).split())}") from None
 
 
 def _read_torch(path: Path, said: str) -> dict[str, Tensor]:
