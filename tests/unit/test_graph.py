@@ -482,6 +482,37 @@ def test_what_a_box_changes_is_its_reach(name):
     assert (differs & reached).sum() > 0.8 * reached.sum()
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_surroundings_of_pixels_explain_them_as_the_whole_grid_does(name, monkeypatch):
+    # Wherever they are worth cutting out or not.
+    monkeypatch.setattr("sealiency.attribution.engine.MUCH_LESS", 9)
+    grid = (24, 60)
+    torch.manual_seed(1)
+    network = disturb(NETWORKS[name](grid))
+    baseline, inputs = draw(1, grid, 5), draw(2, grid, 6)
+    engine = Engine(network, HISTORY, grid, torch.float64)
+    observed = engine.observe(baseline)
+    for places in ([(5, 20), (6, 22)], [(0, 0)], [(23, 59), (20, 55)]):
+        pixels = [row * grid[1] + column for row, column in places]
+        windows = engine.surround(pixels)
+        for linearise in (
+            lambda windows: engine.linearise(inputs, baseline, observed, windows),
+            lambda windows: engine.differentiate(inputs, inputs, windows),
+        ):
+            expected, whole = engine.attribute(linearise(None), pixels)
+            found, window = engine.attribute(linearise(windows), pixels)
+            assert window == whole
+            assert (found - expected).abs().max() <= 1e-13 * expected.abs().max()
+    if name in ("residual", "bilinear", "dilated"):
+        assert windows[0].shape < (12, 14)
+
+
+def test_surroundings_are_cut_out_where_they_are_much_less_than_the_grid():
+    for grid, cut in (((7, 9), False), ((24, 60), True)):
+        engine = Engine(disturb(NETWORKS["residual"](grid)), HISTORY, grid, torch.float64)
+        assert (engine.surround([3 * grid[1] + 5]) is not None) == cut
+
+
 # --- what is refused ---
 
 

@@ -203,7 +203,7 @@ def test_weights_that_could_execute_or_do_not_fit_are_refused(mine):
     network = build_network(own(), HISTORY, GRID)
     torch.save(Trap(), "trap.pt")
     torch.save(network.network, "module.pt")
-    (mine / "plain.pt").write_bytes(pickle.dumps(Trap()))
+    (mine / "plain.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
     torch.save({"state_dict": network.network.state_dict()}, "nested.pt")
     for name in ("trap.pt", "module.pt", "plain.pt", "nested.pt"):
         with pytest.raises(SealiencyError, match=rf"network.weights = '{name}': holds more than a state_dict"):

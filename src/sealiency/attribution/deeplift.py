@@ -41,10 +41,10 @@ class DeepLift(EngineMethod):
             # As many samples would each be held against another one.
             raise ValueError(f"DeepLift takes one baseline, not {len(self.baselines)}; DeepLiftShap takes several")
         inputs = inputs.to(self.baselines)
-        groups = self._group(pixels)
+        groups, windows = self._group(pixels), self.engine.surround(pixels)
 
         def linearise(part: slice) -> Linearisation:
-            return self.engine.linearise(inputs[part], self.baselines, self.observed)
+            return self.engine.linearise(inputs[part], self.baselines, self.observed, windows)
 
         yield from self._give_tiles(len(inputs), linearise, groups, pixels)
 
@@ -59,10 +59,11 @@ class DeepLiftShap(DeepLift):
         if len(self.baselines) == 1:
             yield from super().tiles(inputs, pixels)
             return
-        groups = self._group(pixels)
+        groups, windows = self._group(pixels), self.engine.surround(pixels)
         for number, sample in enumerate(inputs.to(self.baselines).split(1)):
 
             def linearise(part: slice, sample: Tensor = sample) -> Linearisation:
-                return self.engine.linearise(sample, self.baselines[part], [values[part] for values in self.observed])
+                observed = [values[part] for values in self.observed]
+                return self.engine.linearise(sample, self.baselines[part], observed, windows)
 
             yield from self._give_means(number, len(self.baselines), linearise, None, groups, pixels)

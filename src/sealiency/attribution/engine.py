@@ -8,6 +8,7 @@ The idea:
 2. The multipliers do not depend on the pixel: they are computed once a sample, the baseline's activations once a model.
 3. A row is pulled from the output back to the input, operation by operation. It is zero outside what the pixel sees, a
    window that grows from one cell to most of the grid, so only that window is worked on.
+   Where the pixels of a job see only a part of the grid, the forward pass too is confined to it.
 4. Neighbouring pixels, those over one cell of the coarsest layer, see nearly the same cells. They share their windows
    and are pulled together, for several samples at a time: one convolution serves all, and multipliers are plain slices.
 
@@ -16,25 +17,28 @@ differences, section 3.5.1.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from sealiency.attribution.graph.operations.operation import LinearOperation, Rows, add_rows
+from sealiency.attribution.graph.operations.operation import LinearOperation, Part, Rows, add_rows
 from sealiency.attribution.graph.operations.pointwise import Activation
 from sealiency.attribution.graph.tracing import trace
-from sealiency.attribution.graph.windows import GridShape, Window, surround
+from sealiency.attribution.graph.windows import GridShape, Window, surround, whole
 from sealiency.errors import SealiencyError
+
+# The surroundings of some pixels are cut out where a forward pass over them takes less than this share of the work.
+MUCH_LESS = 0.5
 
 
 @dataclass(frozen=True)
 class Linearisation:
     """A network as a linear map, for some samples against their baselines."""
 
-    multipliers: list[Tensor]
-    """Of each activation in the order of the forward pass, of shape (sample, channel, row, column)."""
+    multipliers: list[Part]
+    """Of each activation in the order of the forward pass."""
     change: Tensor
     """x - baseline, of shape (sample, lag, row, column)."""
 
@@ -44,7 +48,8 @@ class Linearisation:
 
     def take(self, samples: slice) -> "Linearisation":
         """Return some of the samples, as views."""
-        return Linearisation([values[samples] for values in self.multipliers], self.change[samples])
+        parts = [Part(values[samples], window) for values, window in self.multipliers]
+        return Linearisation(parts, self.change[samples])
 
 
 class Engine:
@@ -96,19 +101,50 @@ class Engine:
         assert isinstance(operation, Activation)
         return operation
 
+    def surround(self, pixels: Sequence[int]) -> dict[int, Window] | None:
+        """Return the window of each value on which some pixels rest, or None where that is not much less than whole grids.
+
+        Parameters
+        ----------
+        pixels
+            Output pixels, as positions in the flattened grid.
+        """
+        windows = self._follow(pixels)
+        whole_work = work = 0.0
+        for number, node in self.graph.nodes.items():
+            rows, columns = node.operation.output.grid
+            height, width = windows[number].shape
+            whole_work += node.operation.multiplications
+            work += node.operation.multiplications * height * width / (rows * columns)
+        return windows if work < MUCH_LESS * whole_work else None
+
     @torch.no_grad()
-    def observe(self, fields: Tensor) -> list[Tensor]:
+    def observe(self, fields: Tensor, windows: Mapping[int, Window] | None = None) -> list[Tensor]:
         """Return what every activation is given, in the order of the forward pass.
 
         Parameters
         ----------
         fields
             Inputs or baselines of shape (sample, lag, row, column).
+        windows
+            Where, from `surround`; None for everywhere.
         """
-        return self.graph.run(fields.contiguous(memory_format=torch.channels_last))[0]
+        return self.graph.run(fields.contiguous(memory_format=torch.channels_last), windows)[0]
+
+    def _list_windows(self, windows: Mapping[int, Window] | None) -> list[Window]:
+        """Return the windows of the activations."""
+        if windows is None:
+            return [whole(one.output.grid) for one in self.activations]
+        return [windows[number] for number in self.graph.activations]
 
     @torch.no_grad()
-    def linearise(self, inputs: Tensor, baselines: Tensor, observed: list[Tensor]) -> Linearisation:
+    def linearise(
+        self,
+        inputs: Tensor,
+        baselines: Tensor,
+        observed: list[Tensor],
+        windows: Mapping[int, Window] | None = None,
+    ) -> Linearisation:
         """Return the network as the linear map that it is to the rescale rule, for each sample against its baseline.
 
         Parameters
@@ -116,14 +152,21 @@ class Engine:
         inputs, baselines
             Of shape (sample, lag, row, column); one of the two may hold a single field.
         observed
-            What `observe` gave for the baselines.
+            What `observe` gave for the baselines, everywhere.
+        windows
+            Where, from `surround`, if no other pixels are asked for; None for everywhere.
         """
-        given = zip(self.activations, self.observe(inputs), observed, strict=True)
-        multipliers = [one.scale(one.rescale(a, a0), self.precision) for one, a, a0 in given]
+        places = self._list_windows(windows)
+        given = zip(self.activations, self.observe(inputs, windows), observed, places, strict=True)
+        multipliers = [
+            Part(one.scale(one.rescale(a, place.cut(a0)), place, self.precision), place) for one, a, a0, place in given
+        ]
         return Linearisation(multipliers, (inputs - baselines).contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
-    def differentiate(self, inputs: Tensor, change: Tensor) -> Linearisation:
+    def differentiate(
+        self, inputs: Tensor, change: Tensor, windows: Mapping[int, Window] | None = None
+    ) -> Linearisation:
         """Return the network's derivative at some inputs.
 
         Parameters
@@ -132,9 +175,11 @@ class Engine:
             Where, of shape (sample, lag, row, column).
         change
             What its rows are multiplied by, of that shape or a single field.
+        windows
+            As for `linearise`.
         """
-        given = zip(self.activations, self.observe(inputs), strict=True)
-        multipliers = [one.scale(one.differentiate(a), self.precision) for one, a in given]
+        given = zip(self.activations, self.observe(inputs, windows), self._list_windows(windows), strict=True)
+        multipliers = [Part(one.scale(one.differentiate(a), place, self.precision), place) for one, a, place in given]
         return Linearisation(multipliers, change.expand_as(inputs).contiguous(memory_format=torch.channels_last))
 
     def group(self, pixels: Sequence[int]) -> list[list[int]]:
@@ -211,15 +256,15 @@ class Engine:
             window = window.join(rows.window)
         lags = change.shape[1]
         # The one that fills the window is written to, the others are added.
-        whole = next((rows for rows in arrived if rows.own and rows.is_whole(lags, window)), None)
-        if whole is None:
+        full = next((rows for rows in arrived if rows.own and rows.is_whole(lags, window)), None)
+        if full is None:
             shape = (len(change), pixels, lags, *window.shape)
             total = torch.zeros(shape, dtype=change.dtype, device=change.device)
         else:
-            total = whole.values.to(change.dtype).unflatten(0, (len(change), pixels))
+            total = full.values.to(change.dtype).unflatten(0, (len(change), pixels))
             total = total.mul_(window.cut(change)[:, None])
         for rows in arrived:
-            if rows is not whole:
+            if rows is not full:
                 channels = slice(rows.first, rows.first + rows.values.shape[1])
                 values = rows.values.to(change.dtype).unflatten(0, (len(change), pixels))
                 values = values * rows.window.cut(change)[:, None, channels]

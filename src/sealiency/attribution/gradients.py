@@ -26,10 +26,10 @@ class GradientMethod(EngineMethod):
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
         """Give attributions group by group of neighbouring pixels, in batches of samples."""
         inputs = inputs.to(self.baselines)
-        groups = self._group(pixels)
+        groups, windows = self._group(pixels), self.engine.surround(pixels)
 
         def linearise(part: slice) -> Linearisation:
-            return self.engine.differentiate(inputs[part], self.weigh(inputs[part]))
+            return self.engine.differentiate(inputs[part], self.weigh(inputs[part]), windows)
 
         yield from self._give_tiles(len(inputs), linearise, groups, pixels)
 
@@ -82,12 +82,12 @@ class IntegratedGradients(EngineMethod):
 
     def tiles(self, inputs: Tensor, pixels: Sequence[int]) -> Iterator[Tile]:
         """Give attributions sample by sample, the places on its path together."""
-        groups = self._group(pixels)
+        groups, windows = self._group(pixels), self.engine.surround(pixels)
         for number, sample in enumerate(inputs.to(self.baselines).split(1)):
             change = sample - self.baselines[:1]
 
             def linearise(part: slice, change: Tensor = change) -> Linearisation:
                 path = self.baselines[:1] + self.places[part, None, None, None] * change
-                return self.engine.differentiate(path, change)
+                return self.engine.differentiate(path, change, windows)
 
             yield from self._give_means(number, self.steps, linearise, self.weights, groups, pixels)

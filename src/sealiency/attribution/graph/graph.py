@@ -1,12 +1,14 @@
 """The graph of a network's operations, in the order of its forward pass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from sealiency.attribution.graph.operations.operation import Operation, Shape
+from sealiency.attribution.graph.operations.operation import Operation, Part, Shape
 from sealiency.attribution.graph.operations.pointwise import Activation, Scale
+from sealiency.attribution.graph.windows import Window
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,31 @@ class Graph:
         """Numbers of the nodes that are activations, in the order of the forward pass."""
         return [number for number, node in self.nodes.items() if isinstance(node.operation, Activation)]
 
-    def run(self, fields: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    def run(self, fields: Tensor, windows: Mapping[int, Window] | None = None) -> tuple[list[Tensor], Tensor | None]:
         """Return what every activation is given, and the network's output.
 
         Parameters
         ----------
         fields
-            Inputs of shape (sample, lag, row, column).
+            Inputs of shape (sample, lag, row, column), whole.
+        windows
+            The window in which each value is wanted, the input's among them; None for whole grids.
         """
-        uses, values, seen = self.count_uses(), {0: fields}, []
+        uses, seen = self.count_uses(), []
+        values = {0: fields if windows is None else windows[0].cut(fields)}
         for number, node in self.nodes.items():
             operation, given = node.operation, [values[parent] for parent in node.parents]
-            if isinstance(operation, Activation):
-                seen.append(operation.observe(given[0]))
-                given = seen[-1:]
-            values[number] = operation.forward(*given)
+            if windows is None:
+                if isinstance(operation, Activation):
+                    seen.append(operation.observe(given[0]))
+                    given = seen[-1:]
+                values[number] = operation.forward(*given)
+            else:
+                parts = [Part(value, windows[parent]) for value, parent in zip(given, node.parents, strict=True)]
+                if isinstance(operation, Activation):
+                    seen.append(operation.observe_part(windows[number], parts[0]))
+                    parts = [Part(seen[-1], windows[number])]
+                values[number] = operation.forward_part(windows[number], *parts)
             for parent in node.parents:
                 uses[parent] -= 1
                 if not uses[parent]:

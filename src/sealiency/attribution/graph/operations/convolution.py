@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sealiency.attribution.graph.call import CELLS, Call, Signal, pair
-from sealiency.attribution.graph.operations.operation import LinearOperation, Rows, Shape
+from sealiency.attribution.graph.operations.operation import LinearOperation, Part, Rows, Shape
 from sealiency.attribution.graph.windows import GridShape, Span, Window, move, whole
 
 Pair = tuple[int, int]
@@ -46,6 +46,10 @@ class Convolution(LinearOperation):
     def forward(self, *fields: Tensor) -> Tensor:
         stride, padding, dilation, groups = self.arguments
         return functional.conv2d(fields[0], self.weight, self.bias, stride, padding, dilation, groups)
+
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        field = move(parts[0].values, parts[0].window, self._reach(window))
+        return functional.conv2d(field, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _reach(self, window: Window) -> Window:
         spans = []

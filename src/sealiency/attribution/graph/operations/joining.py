@@ -7,13 +7,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from sealiency.attribution.graph.call import Call, Signal
-from sealiency.attribution.graph.operations.operation import Addition, Identity, LinearOperation, Rows, Shape
+from sealiency.attribution.graph.operations.operation import (
+    Addition,
+    CellwiseOperation,
+    Identity,
+    LinearOperation,
+    Rows,
+    Shape,
+)
 from sealiency.attribution.graph.operations.pointwise import Scale
 from sealiency.attribution.graph.operations.separable import Separable
 from sealiency.attribution.graph.windows import Span, Window, move
 
 
-class Concatenation(LinearOperation):
+class Concatenation(CellwiseOperation, LinearOperation):
     """Values side by side as channels: each is given its own channels of a row."""
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
@@ -27,7 +34,7 @@ class Concatenation(LinearOperation):
         return [Rows(part, rows.window, own=False) for part in parts]
 
 
-class Channels(LinearOperation):
+class Channels(CellwiseOperation, LinearOperation):
     """Some consecutive channels."""
 
     def __init__(self, shape: Shape, first: int, stop: int) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sealiency.attribution.graph.windows import GridShape, Window, move
+from sealiency.attribution.graph.windows import GridShape, Window, move, whole
 
 
 class Shape(NamedTuple):
@@ -21,6 +21,18 @@ class Shape(NamedTuple):
     def size(self) -> int:
         """Number of values."""
         return self.channels * self.grid[0] * self.grid[1]
+
+
+class Part(NamedTuple):
+    """What a value of the network is in a window of its grid."""
+
+    values: Tensor
+    """Shape (sample, channel, row, column), the part in the window."""
+    window: Window
+
+    def cut(self, window: Window) -> Tensor:
+        """Return what it is in a smaller window, as a view."""
+        return window.within(self.window).cut(self.values)
 
 
 @dataclass
@@ -91,6 +103,14 @@ class Operation(ABC):
     def forward(self, *fields: Tensor) -> Tensor:
         """Compute the operation."""
 
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        """Compute a window of the output from parts of the inputs that hold all that it is made of.
+
+        Here on the whole grid, where nothing else of it counts; an operation that does with less says so.
+        """
+        shapes = zip(parts, self.inputs, strict=True)
+        return window.cut(self.forward(*(move(part.values, part.window, whole(shape.grid)) for part, shape in shapes)))
+
     def see(self, window: Window) -> Window:
         """Return the cells of its inputs that a window of its output is made of."""
         return window
@@ -110,6 +130,13 @@ class Operation(ABC):
         for other in reached[1:]:
             mask = mask | other
         return mask
+
+
+class CellwiseOperation(Operation):
+    """An operation that makes each cell of the same cell of its inputs, and of nothing that differs from cell to cell."""
+
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        return self.forward(*(part.cut(window) for part in parts))
 
 
 class LinearOperation(Operation):
@@ -134,11 +161,14 @@ class Identity(LinearOperation):
     def forward(self, *fields: Tensor) -> Tensor:
         return fields[0] if self.add is None else torch.add(fields[0], self.add, alpha=self.factor)
 
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        return parts[0].cut(window) if self.add is None else super().forward_part(window, *parts)
+
     def pull(self, rows: Rows) -> list[Rows]:
         return [rows]
 
 
-class Addition(LinearOperation):
+class Addition(CellwiseOperation, LinearOperation):
     """The sum of values, each times a number."""
 
     def __init__(self, shapes: Sequence[Shape], factors: Sequence[float]) -> None:
@@ -169,6 +199,9 @@ class Crop(LinearOperation):
 
     def forward(self, *fields: Tensor) -> Tensor:
         return self.part.cut(fields[0])
+
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        return parts[0].cut(self.see(window))
 
     def see(self, window: Window) -> Window:
         return window.shift(self.part)

@@ -7,10 +7,26 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.graph.call import FIELD, Call, Signal
-from sealiency.attribution.graph.operations.operation import Addition, LinearOperation, Operation, Rows, Shape
+from sealiency.attribution.graph.operations.operation import (
+    Addition,
+    CellwiseOperation,
+    LinearOperation,
+    Part,
+    Rows,
+    Shape,
+)
+from sealiency.attribution.graph.windows import Window
 
 # Activations that are straight on both sides of a few points: change over change is exact to rounding however small.
 STRAIGHT = frozenset({"relu", "relu6", "leaky_relu", "prelu", "hardtanh", "abs", "clamp", "clamp_min", "clamp_max"})
+
+
+def cut_constant(factor: Tensor, window: Window) -> Tensor:
+    """Return the part of a constant, which may be one cell wide, that meets a window."""
+    for axis, span in zip((-2, -1), window, strict=True):
+        if factor.ndim >= -axis and factor.shape[axis] > 1:
+            factor = factor.narrow(axis, span.start, span.stop - span.start)
+    return factor
 
 
 class Scale(LinearOperation):
@@ -24,12 +40,16 @@ class Scale(LinearOperation):
         The constant, of a shape that broadcasts to (channel, row, column).
     compute
         The operation itself.
+    everywhere
+        Whether it is the same in every cell.
     """
 
-    def __init__(self, shape: Shape, factor: Tensor, compute: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, shape: Shape, factor: Tensor, compute: Callable[[Tensor], Tensor], everywhere: bool = False
+    ) -> None:
         super().__init__([shape], shape)
         self.factor = factor.detach()
-        self.compute = compute
+        self.compute, self.everywhere = compute, everywhere
 
     def prepare(self, precision: torch.dtype) -> None:
         self.pulling = self.factor.to(precision)
@@ -37,17 +57,17 @@ class Scale(LinearOperation):
     def forward(self, *fields: Tensor) -> Tensor:
         return self.compute(fields[0])
 
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        return self.forward(parts[0].cut(window)) if self.everywhere else super().forward_part(window, *parts)
+
     def pull(self, rows: Rows) -> list[Rows]:
         factor = self.pulling
         if factor.ndim == 3 and factor.shape[0] > 1:
             factor = factor[rows.first : rows.first + rows.values.shape[1]]
-        for axis, span in zip((-2, -1), rows.window, strict=True):
-            if factor.ndim >= -axis and factor.shape[axis] > 1:
-                factor = factor.narrow(axis, span.start, span.stop - span.start)
-        return [Rows(rows.values * factor, rows.window, rows.first)]
+        return [Rows(rows.values * cut_constant(factor, rows.window), rows.window, rows.first)]
 
 
-class Activation(Operation):
+class Activation(CellwiseOperation):
     """An elementwise function, with a product with a constant before it where there is one.
 
     To the rescale rule it is a multiplication by (f(a) - f(a0)) / (a - a0), to a gradient by f'(a).
@@ -61,6 +81,10 @@ class Activation(Operation):
     def observe(self, field: Tensor) -> Tensor:
         """Return what the function is given."""
         return field if self.before is None else self.before.forward(field)
+
+    def observe_part(self, window: Window, part: Part) -> Tensor:
+        """Return what the function is given in a window."""
+        return part.cut(window) if self.before is None else self.before.forward_part(window, part)
 
     def forward(self, *fields: Tensor) -> Tensor:
         return self.function(fields[0])
@@ -85,15 +109,15 @@ class Activation(Operation):
         near = change.abs() <= torch.finfo(a.dtype).eps ** (1 / 3)
         return torch.where(near, self.differentiate((a + a0) / 2), steep)
 
-    def scale(self, multiplier: Tensor, precision: torch.dtype) -> Tensor:
-        """Return a multiplier times the constant before the function, in the arithmetic of the rows."""
+    def scale(self, multiplier: Tensor, window: Window, precision: torch.dtype) -> Tensor:
+        """Return a multiplier in a window times the constant before the function, in the arithmetic of the rows."""
         if self.before is not None:
-            multiplier = multiplier * self.before.factor
+            multiplier = multiplier * cut_constant(self.before.factor, window)
         return multiplier.to(precision).contiguous(memory_format=torch.channels_last)
 
-    def multiply(self, rows: Rows, multiplier: Tensor, guided: bool) -> Rows:
-        """Take rows back through it, given its multiplier, of shape (sample, channel, row, column)."""
-        part = rows.window.cut(multiplier)[:, rows.first : rows.first + rows.values.shape[1], None].transpose(1, 2)
+    def multiply(self, rows: Rows, multiplier: Part, guided: bool) -> Rows:
+        """Take rows back through it, given its multiplier."""
+        part = multiplier.cut(rows.window)[:, rows.first : rows.first + rows.values.shape[1], None].transpose(1, 2)
         # In place where what a convolution has just pulled belongs to nobody else.
         values = rows.values if rows.own else rows.values.clone(memory_format=torch.channels_last)
         if guided:
@@ -108,6 +132,8 @@ def read_activation(call: Call) -> Signal:
     rest = {key: value for key, value in call.given.items() if key != first}
     if any(isinstance(value, Signal) for value in rest.values()):
         raise call.unknown(f"operation {call.name} of two signals")
+    if any(isinstance(value, Tensor) and value.ndim > 1 and max(value.shape[-2:]) > 1 for value in rest.values()):
+        raise call.unknown(f"operation {call.name} with a constant that differs from cell to cell")
     if any(isinstance(value, Tensor) and value.numel() > 1 for value in rest.values()) and signal.axes != FIELD:
         raise call.unknown(f"operation {call.name} on a value of ({', '.join(signal.axes)})")
     target = call.target
@@ -137,7 +163,7 @@ def read_batch_norm(call: Call) -> Signal:
     def compute(x: Tensor) -> Tensor:
         return torch.nn.functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
 
-    return call.add(Scale(call.shape(signal), scale[:, None, None], compute), signal)
+    return call.add(Scale(call.shape(signal), scale[:, None, None], compute, everywhere=True), signal)
 
 
 def read_product(call: Call) -> Signal:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sealiency.attribution.graph.call import FIELD, Call, Signal, pair
-from sealiency.attribution.graph.operations.operation import LinearOperation, Rows, Shape, ZeroPadding
+from sealiency.attribution.graph.operations.operation import LinearOperation, Part, Rows, Shape, ZeroPadding
 from sealiency.attribution.graph.windows import GridShape, Span, Window
 
 
@@ -55,6 +55,14 @@ class Separable(LinearOperation):
     def forward(self, *fields: Tensor) -> Tensor:
         return self.compute(fields[0])
 
+    def forward_part(self, window: Window, *parts: Part) -> Tensor:
+        field = parts[0].cut(self.see(window))
+        return torch.einsum("nchw,ih,jw->ncij", field, *self._cut(self.weights, window))
+
+    def _cut(self, matrices: Sequence[Tensor], window: Window) -> list[Tensor]:
+        spans = zip(matrices, window, self.see(window), strict=True)
+        return [weights[slice(*fine), slice(*coarse)] for weights, fine, coarse in spans]
+
     def see(self, window: Window) -> Window:
         spans = []
         for span, seen in zip(window, self.seen, strict=True):
@@ -64,8 +72,7 @@ class Separable(LinearOperation):
 
     def pull(self, rows: Rows) -> list[Rows]:
         seen = self.see(rows.window)
-        inside = zip(self.pulling, rows.window, seen, strict=True)
-        parts = [weights[slice(*fine), slice(*coarse)] for weights, fine, coarse in inside]
+        parts = self._cut(self.pulling, rows.window)
         # What interpolation multiplies is not counted as work.
         return [Rows(torch.einsum("nchw,hi,wj->ncij", rows.values, *parts), seen, rows.first)]
 
