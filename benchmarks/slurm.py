@@ -38,7 +38,7 @@ def configure(shards: int) -> dict[str, Any]:
             "region": {"south": 30, "north": 60, "west": -60, "east": -20},
         },
         "samples": {"training": 200, "validation": 40, "test": 0},
-        "network": {"stem_channels": 8, "growth_rate": 4, "dense_layers": [1, 1, 1], "residual": True},
+        "network": {"stem_channels": 8, "growth_rate": 4, "dense_layers": [1, 1, 1], "skip": "persistence"},
         "training": {"epochs": 1, "batch_size": 16},
         "attribution": {
             "pixels": "all",

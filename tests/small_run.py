@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
         "trend": "linear",
     },
     "samples": {"training": 50, "validation": 20, "test": 10},
-    "network": {"stem_channels": 8, "growth_rate": 4, "dense_layers": [1, 1, 1], "residual": True},
+    "network": {"stem_channels": 8, "growth_rate": 4, "dense_layers": [1, 1, 1], "skip": "persistence"},
     "training": {"epochs": 3, "dropout": 0.1, "batch_size": 16, "precision": "float32"},
     "attribution": {
         "pixels": [{"name": "north", "lat": 55.5, "lon": -43.5}, {"name": "south", "row": 5, "column": 20}],

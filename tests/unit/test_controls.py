@@ -32,16 +32,16 @@ def weights_of(emulator):
     return torch.cat([values.flatten() for values in emulator.network.parameters()])
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_random_weights_change_the_output_by_as_much_as_training_would_aim_at(record, tmp_path, residual):
-    network = NETWORK.model_copy(update={"residual": residual})
+@pytest.mark.parametrize("skip", ["none", "persistence"])
+def test_random_weights_change_the_output_by_as_much_as_training_would_aim_at(record, tmp_path, skip):
+    network = NETWORK.model_copy(update={"skip": skip})
     emulator = train(record, tmp_path, network, control="random", epochs=0)
     windows = SampleWindows(record.anomaly, emulator.lead, HISTORY)
     inputs, ocean = windows.inputs(record.training_samples), record.ocean
     with torch.no_grad():
         change = emulator.network.layers(inputs) - emulator.network.layers(torch.zeros_like(inputs[:1]))
     wanted = windows.targets(record.training_samples)
-    wanted = wanted - windows.persistence(record.training_samples) if residual else wanted
+    wanted = wanted - windows.persistence(record.training_samples) if skip == "persistence" else wanted
     size, aim = ((values[..., ocean] ** 2).mean().sqrt().item() for values in (change[:, 0], wanted))
     assert size == pytest.approx(aim, rel=1e-4)
 
@@ -158,9 +158,9 @@ def test_linear_bottleneck_of_the_paper_s_grid_has_as_many_weights_as_pairs_of_c
     assert linear - plain == (18 * 32) ** 2
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_engine_explains_the_linear_bottleneck_exactly_and_everywhere(build_network, residual):
-    network = build_network((44, 50), linear_bottleneck=True, residual=residual)
+@pytest.mark.parametrize("skip", ["none", "persistence"])
+def test_engine_explains_the_linear_bottleneck_exactly_and_everywhere(build_network, skip):
+    network = build_network((44, 50), linear_bottleneck=True, skip=skip)
     torch.manual_seed(1)
     torch.nn.init.normal_(network.layers.downsampling[2].linear.weight, std=0.1)
     network.eval()

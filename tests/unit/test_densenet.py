@@ -123,8 +123,8 @@ def test_dense_layer_keeps_its_input():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_residual_network_starts_at_persistence(training):
-    network = build(5, (12, 14), stem_channels=8, growth_rate=2, residual=True, dropout=0.3)
+def test_network_with_a_skip_starts_at_it(training):
+    network = build(5, (12, 14), stem_channels=8, growth_rate=2, skip="persistence", dropout=0.3)
     network.train(training)
     x = torch.randn(2, 5, 12, 14)
     assert torch.equal(network(x), x[:, -1:])

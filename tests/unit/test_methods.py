@@ -130,8 +130,8 @@ def assert_close(values: Tensor, expected: Tensor, share: float = 1e-10) -> None
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"residual": True}, {"upsampling": "bicubic"}, {"dense_layers": (1, 1, 1)}],
-    ids=["plain", "residual", "bicubic", "shallow"],
+    [{}, {"skip": "persistence"}, {"upsampling": "bicubic"}, {"dense_layers": (1, 1, 1)}],
+    ids=["plain", "persistence", "bicubic", "shallow"],
 )
 def test_deeplift_is_the_rescale_rule(build_network, settings):
     network = build_network(GRID, HISTORY, **settings)
@@ -143,14 +143,14 @@ def test_deeplift_is_the_rescale_rule(build_network, settings):
     # A network of these weights is far from linear, else gradient x input would pass as well.
     inputs.requires_grad_(True)
     (gradient,) = torch.autograd.grad(network(inputs)[:, 0, 6, 7].sum(), inputs)
-    # The last month, which a residual network passes on as it is, would hide the rest.
+    # The last month, which a skip passes on as it is, would hide the rest.
     difference = (gradient * inputs - values[3])[:, :-1].abs().max()
     assert difference > 0.05 * values[3][:, :-1].abs().max()
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_deeplift_sums_to_the_change_of_the_forecast(build_network, residual):
-    network = build_network(GRID, HISTORY, seed=5, residual=residual)
+@pytest.mark.parametrize("skip", ["none", "persistence"])
+def test_deeplift_sums_to_the_change_of_the_forecast(build_network, skip):
+    network = build_network(GRID, HISTORY, seed=5, skip=skip)
     inputs = draw(5)
     method = build("deeplift", network, torch.zeros(1, HISTORY, *GRID).double())
     difference = method.output_difference(inputs)
@@ -189,7 +189,7 @@ def test_deeplift_in_bfloat16_is_near(build_network):
 @pytest.mark.parametrize("baselines", [1, 3])
 @pytest.mark.parametrize(("dtype", "share"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize(
-    "settings", [{}, {"residual": True}, {"upsampling": "bicubic"}], ids=["plain", "residual", "bicubic"]
+    "settings", [{}, {"skip": "persistence"}, {"upsampling": "bicubic"}], ids=["plain", "persistence", "bicubic"]
 )
 def test_engine_agrees_with_captum(build_network, settings, dtype, share, baselines):
     network = build_network(GRID, HISTORY, seed=3, **settings).to(dtype)

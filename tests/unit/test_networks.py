@@ -79,13 +79,15 @@ def test_every_kind_has_its_class_and_is_tested():
 
 
 @pytest.mark.parametrize(("kind", "settings"), CASES)
-@pytest.mark.parametrize("residual", [False, True])
-def test_every_kind_is_explained_exactly(mine, kind, settings, residual):
+@pytest.mark.parametrize("skip", ["none", "persistence", "ridge", "convolution"])
+def test_every_kind_is_explained_exactly(mine, kind, settings, skip):
     torch.manual_seed(0)
-    network = build_network(parse_network({"kind": kind, "residual": residual, **settings}), HISTORY, GRID, 0.5)
+    network = build_network(
+        parse_network({"kind": kind, "skip": skip, "skip_kernel": 3, **settings}), HISTORY, GRID, 0.5
+    )
     x = torch.randn(2, HISTORY, *GRID, generator=torch.Generator().manual_seed(1))
     assert network.eval()(x).shape == (2, 1, *GRID)
-    if residual and kind != "own":
+    if skip in ("persistence", "convolution") and kind != "own":
         assert torch.equal(network(x)[:, 0], x[:, -1])
     network = disturb(network).double()
     x = x.double()

@@ -400,7 +400,7 @@ def prepared_run(tmp_path, monkeypatch):
         "leads": [2],
         "data": {"region": {"south": 40, "north": 48, "west": -50, "east": -40}},
         "samples": SAMPLES.model_dump(),
-        "network": {**NETWORK.model_dump(mode="json"), "residual": True},
+        "network": {**NETWORK.model_dump(mode="json"), "skip": "persistence"},
         "training": {"epochs": 1, "dropout": 0},
         "instance": {"compared": {"name": "p", "lat": 45, "lon": -45}},
         "ablation": {"months": [-1]},

@@ -39,7 +39,7 @@ def derive(network: DenseNet, box: np.ndarray, history: int) -> np.ndarray:
 
 # PyTorch's own forward mode compiles what it would rather not.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("skip", ["none", "persistence", "convolution"])
 @pytest.mark.parametrize("upsampling", ["nearest", "bicubic"])
 @pytest.mark.parametrize(
     ("grid", "rows", "columns"),
@@ -49,8 +49,8 @@ def derive(network: DenseNet, box: np.ndarray, history: int) -> np.ndarray:
         ((117, 9), slice(112, 117), slice(4, 6)),
     ],
 )
-def test_reach_is_where_the_derivative_can_be_other_than_zero(build_network, grid, rows, columns, upsampling, residual):
-    settings = {**PAPER, "upsampling": upsampling, "residual": residual}
+def test_reach_is_where_the_derivative_can_be_other_than_zero(build_network, grid, rows, columns, upsampling, skip):
+    settings = {**PAPER, "upsampling": upsampling, "skip": skip, "skip_kernel": 5}
     network = awaken(build_network(grid=grid, history=2, **settings))
     box = make_box(grid, rows, columns)
     reach, derivative = find_reach(network, 2, box), derive(network, box, history=2)
@@ -77,9 +77,9 @@ def test_a_linear_bottleneck_reaches_everything(build_network):
     assert not find_reach(without, 4, box).all()
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_weights_make_no_difference(residual):
-    settings = DenseNetwork(stem_channels=4, growth_rate=2, dense_layers=(1, 1, 1), residual=residual)
+@pytest.mark.parametrize("skip", ["none", "persistence", "convolution"])
+def test_weights_make_no_difference(skip):
+    settings = DenseNetwork(stem_channels=4, growth_rate=2, dense_layers=(1, 1, 1), skip=skip)
     network = DenseNet(settings, 3, (30, 50)).eval()
     box = make_box((30, 50), slice(3, 5), slice(7, 9))
     before = find_reach(network, 3, box)

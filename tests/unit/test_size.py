@@ -19,7 +19,11 @@ CASES = [
     (SMALL, 6, (13, 22)),
     (DenseNetwork(stem_channels=9, growth_rate=5, dense_layers=(0, 1, 2), linear_bottleneck=True), 3, (8, 10)),
     (UNetwork(kind="unet"), 12, (17, 30)),
-    (UNetwork(kind="unet", channels=5, levels=2, activation="gelu", linear_bottleneck=True, residual=True), 4, (9, 8)),
+    (
+        UNetwork(kind="unet", channels=5, levels=2, activation="gelu", linear_bottleneck=True, skip="convolution"),
+        4,
+        (9, 8),
+    ),
 ]
 
 

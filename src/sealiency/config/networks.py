@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 
 from sealiency.config.base import Section
 from sealiency.config.emulator import Lead
@@ -16,8 +16,18 @@ class NetworkSettings(Section):
 
     kind: str
     """The network: densenet as in the paper, unet, or own for the user's code and weights."""
-    residual: bool = False
-    """Add the network's output to persistence (month -1), so that it learns the change alone."""
+    skip: Literal["none", "persistence", "ridge", "convolution"] = "none"
+    """What the network's output is added to, so that it learns the rest alone: nothing, persistence (month -1), a ridge
+    regression on each pixel's own months, or a convolution over all months that is trained with it."""
+    skip_kernel: Literal[1, 3, 5] = 1
+    """Cells along each side of the skip's convolution."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_residual(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "residual" in values:
+            raise ValueError("residual has become skip: write `skip: persistence` for true, `skip: none` for false")
+        return values
 
 
 class DenseNetwork(NetworkSettings):

@@ -15,7 +15,7 @@ LOGGER = logging.getLogger(__name__)
 def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocean: Tensor, rms: float) -> None:
     """Draw every weight anew, fit the statistics of batch normalisation, and scale the output.
 
-    Without the scale, how much a residual network adds to persistence would be an accident of the weights' size, and with
+    Without the scale, how much a network adds to its skip would be an accident of the weights' size, and with
     it the share of the attributions that lies in the pixel's own last month. The model randomisation of Adebayo et al.
     (2018), "Sanity checks for saliency maps".
 
@@ -28,8 +28,8 @@ def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocea
     ocean
         Bool of shape (lat, lon).
     rms
-        Root mean square, over samples and ocean cells, that the output is given; of a residual network the part that it
-        adds to persistence. Counted from its output for inputs of zeros. A network whose output is not proportional to the
+        Root mean square, over samples and ocean cells, that the output is given; of a network with a skip the part that it
+        adds to it. Counted from its output for inputs of zeros. A network whose output is not proportional to the
         weights of its last layer keeps the weights as they are drawn.
     """
     reset(network)

@@ -1,6 +1,4 @@
-"""Skill of an emulator beside persistence, damped persistence and per-pixel ridge regression."""
-
-from collections.abc import Callable
+"""Skill of an emulator beside its linear rivals."""
 
 import numpy as np
 import xarray as xr
@@ -9,15 +7,14 @@ from sealiency.conventions import LAG
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.emulators.emulator import Emulator
+from sealiency.emulators.linear.registry import RIVALS
 
-PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge")
-RIDGE_PENALTIES = tuple(10.0**power for power in range(-4, 4))
-PIXELS_AT_ONCE = 512
+PREDICTORS = ("emulator", *RIVALS)
 SAMPLES_AT_ONCE = 64
 
 
 def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) -> xr.Dataset:
-    """Compare the emulator's forecasts with three simpler predictors, all fitted on the training samples alone.
+    """Compare the emulator's forecasts with those of its linear rivals, all fitted on the training samples alone.
 
     Parameters
     ----------
@@ -47,8 +44,7 @@ def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) 
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
     ocean = record.ocean.numpy()
     area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]
-    ridge = _fit_ridge(windows, split.training, ocean)
-    damping = _fit_damping(windows, split.training, ocean)
+    rivals = {name: rival.fit(windows, split.training, ocean, area) for name, rival in RIVALS.items()}
     periods = {"validation": split.validation, "test": split.test}
     periods = {name: samples for name, samples in periods.items() if len(samples)}
     maps = {
@@ -57,13 +53,8 @@ def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) 
     means = {score: np.zeros((len(periods), len(PREDICTORS))) for score in ("rmse", "acc")}
     for at_period, samples in enumerate(periods.values()):
         observed = windows.targets(samples).numpy()[:, ocean].astype(np.float64)
-        last = windows.persistence(samples).numpy()[:, ocean].astype(np.float64)
-        forecasts = {
-            "emulator": _forecast(emulator, windows, samples)[:, ocean],
-            "persistence": last,
-            "damped_persistence": damping * last,
-            "ridge": ridge(samples),
-        }
+        forecasts = {name: rival.forecast(samples) for name, rival in rivals.items()}
+        forecasts["emulator"] = _forecast(emulator, windows, samples)[:, ocean]
         for at_predictor, name in enumerate(PREDICTORS):
             products = {
                 "error": ((forecasts[name] - observed) ** 2).mean(0),
@@ -119,58 +110,6 @@ def _forecast(emulator: Emulator, windows: SampleWindows, samples: range) -> np.
         for start in range(samples.start, samples.stop, SAMPLES_AT_ONCE)
     ]
     return np.concatenate(batches).astype(np.float64)
-
-
-def _fit_damping(windows: SampleWindows, training: range, ocean: np.ndarray) -> np.ndarray:
-    last = windows.persistence(training).numpy()[:, ocean].astype(np.float64)
-    target = windows.targets(training).numpy()[:, ocean].astype(np.float64)
-    power = (last**2).sum(0)
-    return np.divide((last * target).sum(0), power, out=np.zeros_like(power), where=power > 0)
-
-
-def _fit_ridge(windows: SampleWindows, training: range, ocean: np.ndarray) -> Callable[[range], np.ndarray]:
-    """Fit one ridge regression a pixel on its own history, with one penalty chosen within the training samples."""
-    # The last fifth of the training period, after a gap of one history, chooses the penalty.
-    cut = training.start + max(1, int(0.8 * len(training)))
-    held_out = range(min(cut + len(windows.lags), training.stop - 1), training.stop)
-    fitted = range(training.start, cut)
-    history = windows.anomaly.numpy()[:, ocean]
-
-    def design(samples: range, pixels: slice) -> np.ndarray:
-        # Shape (pixel, sample, lag).
-        steps = np.asarray(samples)[:, None] + windows.lags
-        return history[:, pixels][steps].transpose(2, 0, 1).astype(np.float64)
-
-    def targets(samples: range, pixels: slice) -> np.ndarray:
-        return history[np.asarray(samples) + windows.lead - 1][:, pixels].T.astype(np.float64)
-
-    def solve(samples: range, pixels: slice, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-        x, y = design(samples, pixels), targets(samples, pixels)
-        x_mean, y_mean = x.mean(1), y.mean(1)
-        x, y = x - x_mean[:, None], y - y_mean[:, None]
-        gram = x.transpose(0, 2, 1) @ x
-        gram += penalty * len(samples) * np.eye(gram.shape[1])
-        weights = np.linalg.solve(gram, (x.transpose(0, 2, 1) @ y[..., None]))[..., 0]
-        return weights, y_mean - (weights * x_mean).sum(1)
-
-    def apply(samples: range, pixels: slice, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        return (design(samples, pixels) @ weights[..., None])[..., 0] + offset[:, None]
-
-    blocks = [slice(start, start + PIXELS_AT_ONCE) for start in range(0, history.shape[1], PIXELS_AT_ONCE)]
-    errors = []
-    for penalty in RIDGE_PENALTIES:
-        squared = 0.0
-        for pixels in blocks:
-            predicted = apply(held_out, pixels, *solve(fitted, pixels, penalty))
-            squared += float(((predicted - targets(held_out, pixels)) ** 2).sum())
-        errors.append(squared)
-    best = RIDGE_PENALTIES[int(np.argmin(errors))]
-    models = [solve(training, pixels, best) for pixels in blocks]
-
-    def predict(samples: range) -> np.ndarray:
-        return np.concatenate([apply(samples, p, *model) for p, model in zip(blocks, models, strict=True)]).T
-
-    return predict
 
 
 def _build_dataset(

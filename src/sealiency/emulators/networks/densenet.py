@@ -96,7 +96,7 @@ class DenseNet(Forecaster):
     """
 
     def __init__(self, settings: DenseNetwork, history: int, grid: tuple[int, int], dropout: float = 0.0) -> None:
-        super().__init__(settings.residual)
+        super().__init__(settings, history, grid)
         rows, columns = grid
         growth, (first, middle, last) = settings.growth_rate, settings.dense_layers
         halved = settings.stem_channels + first * growth
@@ -131,7 +131,7 @@ class DenseNet(Forecaster):
                 ),
             )
         )
-        self.begin_at_persistence()
+        self.begin_at_skip()
 
     def change(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""

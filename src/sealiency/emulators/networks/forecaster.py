@@ -1,8 +1,11 @@
-"""What every network of an emulator is: a forecast, or a change that is added to persistence."""
+"""What every network of an emulator is: a forecast, or a change that is added to a linear skip."""
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+
+from sealiency.config.networks import Network
+from sealiency.emulators.networks.skip import build_skip
 
 
 class Forecaster(nn.Module, ABC):
@@ -10,13 +13,17 @@ class Forecaster(nn.Module, ABC):
 
     Parameters
     ----------
-    residual
-        Whether what the layers give is added to persistence, month -1.
+    settings
+        The network's settings.
+    history
+        Months of input.
+    grid
+        Rows and columns of the region.
     """
 
-    def __init__(self, residual: bool) -> None:
+    def __init__(self, settings: Network, history: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.residual = residual
+        self.skip = build_skip(settings, history, grid)
 
     @abstractmethod
     def change(self, x: Tensor) -> Tensor:
@@ -27,9 +34,9 @@ class Forecaster(nn.Module, ABC):
         """The layer that gives the output: the last one that has weights."""
         return [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
 
-    def begin_at_persistence(self) -> None:
-        """Let a residual network forecast persistence itself before it is trained."""
-        if self.residual:
+    def begin_at_skip(self) -> None:
+        """Let a network with a skip forecast what the skip does before it is trained."""
+        if self.skip is not None:
             for parameter in self.output.parameters():
                 nn.init.zeros_(parameter)
 
@@ -47,7 +54,7 @@ class Forecaster(nn.Module, ABC):
             Forecast of shape (sample, 1, lat, lon), not masked.
         """
         change = self.change(x)
-        return x[:, -1:] + change if self.residual else change
+        return change if self.skip is None else self.skip(x) + change
 
 
 class LinearBottleneck(nn.Module):

@@ -35,7 +35,7 @@ class Own(Forecaster):
     """
 
     def __init__(self, settings: OwnNetwork, history: int, grid: tuple[int, int], dropout: float = 0.0) -> None:
-        super().__init__(settings.residual)
+        super().__init__(settings, history, grid)
         self.origin = f"network.build = {settings.build!r}"
         self.network = self._build(settings.build, history, grid)
         self._check(history, grid)

@@ -41,7 +41,7 @@ class UNet(Forecaster):
     """
 
     def __init__(self, settings: UNetwork, history: int, grid: tuple[int, int], dropout: float = 0.0) -> None:
-        super().__init__(settings.residual)
+        super().__init__(settings, history, grid)
         widths = [settings.channels * 2**level for level in range(settings.levels)]
         coarsest = tuple(-(-size // 2 ** (settings.levels - 1)) for size in grid)
         self.enter = _block(history, widths[0], settings.activation, dropout)
@@ -54,7 +54,7 @@ class UNet(Forecaster):
             for fine, coarse in reversed(list(pairwise(widths)))
         )
         self.leave = nn.Conv2d(widths[0], 1, 1)
-        self.begin_at_persistence()
+        self.begin_at_skip()
 
     def change(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""

@@ -1,0 +1,1 @@
+"""Linear predictors: emulators that need no network, one a file."""
