@@ -12,6 +12,7 @@ from distributed import LocalCluster
 from cf_check import find_faults
 from sealiency.config.data import Basins, Data, Files, Region
 from sealiency.data import prepare
+from sealiency.data.basins import exclude_basins
 from sealiency.data.prepare import PreparedRecord, prepare_record
 from sealiency.data.reading.record import open_record
 from sealiency.errors import SealiencyError
@@ -283,7 +284,7 @@ def test_real_basins_leave_the_pacific_out(shared_data, tmp_path):
     file = str(shared_data / "cobesst2/cobesst2_sst_1950.nc")
     ocean = open_files([file], Region(), "sst").notnull().all("time").compute()
     # The record is not read again: the mask alone is under test, on the paper's box.
-    kept = prepare._exclude_basins(ocean, Basins(path=str(shared_data / "basin_mask.nc"), exclude=[2]))
+    kept = exclude_basins(ocean, Basins(path=str(shared_data / "basin_mask.nc"), exclude=[2]))
     assert kept.shape == (70, 125)
     assert not kept.sel(lat=5.5, lon=-90.5)  # off Central America, in the Pacific
     assert kept.sel(lat=25.5, lon=-90.5)  # Gulf of Mexico
