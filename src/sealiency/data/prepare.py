@@ -23,7 +23,8 @@ from sealiency.data.basins import exclude_basins
 from sealiency.data.checks import BlockFacts, RecordChecks, describe_block
 from sealiency.data.cluster import compute_in_order, open_cluster
 from sealiency.data.description import ANOMALY, describe_record, describe_statistics, encode_time
-from sealiency.data.reading.record import MONTHS_PER_CHUNK, open_record
+from sealiency.data.reading.file import MONTHS_PER_CHUNK
+from sealiency.data.reading.record import open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
 from sealiency.data.statistics import Statistics, TrainingSums
 from sealiency.errors import SealiencyError
