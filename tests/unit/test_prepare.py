@@ -12,6 +12,7 @@ from distributed import LocalCluster
 from cf_check import find_faults
 from sealiency.config.data import Basins, Data, Files, Region
 from sealiency.data import prepare
+from sealiency.data.basins import exclude_basins
 from sealiency.data.prepare import PreparedRecord, prepare_record
 from sealiency.data.reading.record import open_record
 from sealiency.errors import SealiencyError
@@ -51,7 +52,7 @@ def restore(prepared: xr.Dataset) -> np.ndarray:
 )
 def test_filter_is_the_plain_mean_of_its_months(tmp_path, monkeypatch, kind, width, before, chunk):
     monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", chunk)
-    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", chunk)
+    monkeypatch.setattr("sealiency.data.reading.file.MONTHS_PER_CHUNK", chunk)
     sst = make_sst(months=42)
     path = prepare_sst(sst, tmp_path, filter=kind, filter_months=width)
     expected = average(sst["tos"].values, width, before)
@@ -183,7 +184,7 @@ def test_prepared_record_follows_cf(tmp_path, calendar):
 def test_anomalies_are_those_of_a_plain_least_squares_fit(tmp_path, monkeypatch, climatology, trend):
     # Blocks of 7 months begin in any calendar month, and training ends inside one.
     monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", 7)
-    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", 7)
+    monkeypatch.setattr("sealiency.data.reading.file.MONTHS_PER_CHUNK", 7)
     sst = make_sst(start=(1950, 4))
     prepared = read_netcdf(prepare_sst(sst, tmp_path, climatology=climatology, trend=trend))
     filtered = average(sst["tos"].values, 3, 2)
@@ -283,7 +284,7 @@ def test_real_basins_leave_the_pacific_out(shared_data, tmp_path):
     file = str(shared_data / "cobesst2/cobesst2_sst_1950.nc")
     ocean = open_files([file], Region(), "sst").notnull().all("time").compute()
     # The record is not read again: the mask alone is under test, on the paper's box.
-    kept = prepare._exclude_basins(ocean, Basins(path=str(shared_data / "basin_mask.nc"), exclude=[2]))
+    kept = exclude_basins(ocean, Basins(path=str(shared_data / "basin_mask.nc"), exclude=[2]))
     assert kept.shape == (70, 125)
     assert not kept.sel(lat=5.5, lon=-90.5)  # off Central America, in the Pacific
     assert kept.sel(lat=25.5, lon=-90.5)  # Gulf of Mexico
@@ -390,7 +391,7 @@ def parts(tmp_path):
 def prepare_parts(tmp_path, monkeypatch, parts):
     """Prepare the two files in blocks of 8 months at most."""
     monkeypatch.setattr(prepare, "MONTHS_PER_CHUNK", 8)
-    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", 8)
+    monkeypatch.setattr("sealiency.data.reading.file.MONTHS_PER_CHUNK", 8)
     settings = {"region": BOX, "filter_months": 5, "climatology": "monthly", "trend": "linear"}
     data = Data(source="files", files=Files(paths=parts), **settings)
 

@@ -42,7 +42,7 @@ def sst() -> xr.Dataset:
 
 @pytest.mark.parametrize("chunk", [5, 120])
 def test_values_are_those_of_the_file(tmp_path, monkeypatch, sst, chunk):
-    monkeypatch.setattr("sealiency.data.reading.record.MONTHS_PER_CHUNK", chunk)
+    monkeypatch.setattr("sealiency.data.reading.file.MONTHS_PER_CHUNK", chunk)
     record = open_one(sst, tmp_path / "a.nc")
     assert record.dims == ("time", "lat", "lon")
     assert record.dtype == np.float64

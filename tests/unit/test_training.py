@@ -14,12 +14,13 @@ import torch
 
 import small_world
 from sealiency.data.samples import Split
-from sealiency.emulators import emulator, training
+from sealiency.emulators import emulator, training, training_state
 from sealiency.emulators.devices import choose_device, choose_precision
 from sealiency.emulators.emulator import hash_weights, load_emulator, load_torch, save_torch
 from sealiency.emulators.interruption import Stopped
 from sealiency.emulators.networks.densenet import DenseNet
-from sealiency.emulators.training import masked_mse, train_and_save, train_emulator
+from sealiency.emulators.training import train_and_save, train_emulator
+from sealiency.emulators.training_state import TrainingState, masked_mse
 from sealiency.errors import SealiencyError
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
 
@@ -42,7 +43,7 @@ def train(record, checkpoint, settings=SETTINGS, fingerprint="same", anomaly=Non
 def fix_validation(monkeypatch, scores):
     """Let validation return these RMSE, one an epoch."""
     given = iter(scores)
-    monkeypatch.setattr(training._TrainingState, "_validate", lambda self: next(given))
+    monkeypatch.setattr(TrainingState, "_validate", lambda self: next(given))
 
 
 def assert_same_history(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -74,7 +75,7 @@ def test_land_has_no_say_in_the_loss():
 @pytest.mark.parametrize("epochs_done", [1, 3])
 def test_resumed_training_ends_at_the_same_weights(record, tmp_path, monkeypatch, epochs_done):
     whole = train(record, tmp_path / "whole.pt")
-    original = training._TrainingState.run_epoch
+    original = TrainingState.run_epoch
 
     def run_epoch(self):
         if self.epoch == epochs_done:
@@ -82,7 +83,7 @@ def test_resumed_training_ends_at_the_same_weights(record, tmp_path, monkeypatch
         original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._TrainingState, "run_epoch", run_epoch)
+        patch.setattr(TrainingState, "run_epoch", run_epoch)
         with pytest.raises(KeyboardInterrupt):
             train(record, tmp_path / "cut.pt")
     assert load_torch(tmp_path / "cut.pt")["epoch"] == epochs_done
@@ -98,7 +99,7 @@ def test_resumed_training_ends_at_the_same_weights(record, tmp_path, monkeypatch
 
 def test_epoch_cut_short_in_its_middle_begins_again(record, tmp_path, monkeypatch):
     whole = train(record, tmp_path / "whole.pt")
-    original = training._TrainingState._forecast
+    original = TrainingState._forecast
     calls = iter(range(100))
 
     def forecast(self, samples):
@@ -108,7 +109,7 @@ def test_epoch_cut_short_in_its_middle_begins_again(record, tmp_path, monkeypatc
         return original(self, samples)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._TrainingState, "_forecast", forecast)
+        patch.setattr(TrainingState, "_forecast", forecast)
         with pytest.raises(KeyboardInterrupt):
             train(record, tmp_path / "cut.pt")
     assert load_torch(tmp_path / "cut.pt")["epoch"] == 2
@@ -119,7 +120,7 @@ def test_epoch_cut_short_in_its_middle_begins_again(record, tmp_path, monkeypatc
 
 def test_finished_training_is_not_repeated(record, tmp_path, monkeypatch):
     first = train(record, tmp_path / "checkpoint.pt")
-    monkeypatch.setattr(training._TrainingState, "run_epoch", lambda self: pytest.fail("an epoch was run"))
+    monkeypatch.setattr(TrainingState, "run_epoch", lambda self: pytest.fail("an epoch was run"))
     again = train(record, tmp_path / "checkpoint.pt")
     assert hash_weights(again.weights) == hash_weights(first.weights)
 
@@ -202,7 +203,7 @@ def _outside_slurm(monkeypatch):
 
 def signal_at(monkeypatch, moments, number=signal.SIGTERM):
     """Let this process send itself a signal in these forecasts, counted over all trainings; return their list."""
-    original = training._TrainingState._forecast
+    original = TrainingState._forecast
     calls = []
 
     def forecast(self, samples):
@@ -211,7 +212,7 @@ def signal_at(monkeypatch, moments, number=signal.SIGTERM):
         calls.append(samples)
         return original(self, samples)
 
-    monkeypatch.setattr(training._TrainingState, "_forecast", forecast)
+    monkeypatch.setattr(TrainingState, "_forecast", forecast)
     return calls
 
 
@@ -282,7 +283,7 @@ def test_stopped_many_times_training_ends_at_the_same_weights(record, undisturbe
 
 
 def test_stop_between_epochs(record, undisturbed, tmp_path, monkeypatch):
-    original = training._TrainingState.run_epoch
+    original = TrainingState.run_epoch
 
     def run_epoch(self):
         if self.epoch == 2 and not (tmp_path / "told").exists():
@@ -290,7 +291,7 @@ def test_stop_between_epochs(record, undisturbed, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         original(self)
 
-    monkeypatch.setattr(training._TrainingState, "run_epoch", run_epoch)
+    monkeypatch.setattr(TrainingState, "run_epoch", run_epoch)
     with pytest.raises(Stopped):
         train(record, tmp_path / "cut.pt")
     assert load_torch(tmp_path / "cut.pt")["epoch"] == 2
@@ -323,13 +324,13 @@ def test_stop_is_told_and_handlers_are_put_back(record, tmp_path, monkeypatch, c
 
 def test_seconds_of_an_interrupted_epoch_count_what_was_done_before(record, tmp_path, monkeypatch):
     calls = signal_at(monkeypatch, [2])
-    original = training._TrainingState._forecast
+    original = TrainingState._forecast
 
     def slow(self, samples):
         time.sleep(0.2 if len(calls) < 3 else 0)
         return original(self, samples)
 
-    monkeypatch.setattr(training._TrainingState, "_forecast", slow)
+    monkeypatch.setattr(TrainingState, "_forecast", slow)
     with pytest.raises(Stopped):
         train(record, tmp_path / "cut.pt")
     history = train(record, tmp_path / "cut.pt").history
@@ -404,7 +405,7 @@ def test_job_that_is_told_to_stop_ends_by_its_own_account(prepared_path, tmp_pat
 
 def test_a_later_job_takes_over_and_the_earlier_one_writes_nothing(record, tmp_path, monkeypatch):
     checkpoint, owner = tmp_path / "checkpoint.pt", tmp_path / "owner"
-    original = training._TrainingState.run_epoch
+    original = TrainingState.run_epoch
     seen = []
 
     def run_epoch(self):
@@ -414,7 +415,7 @@ def test_a_later_job_takes_over_and_the_earlier_one_writes_nothing(record, tmp_p
             owner.write_text("17\n")
             checkpoint.write_bytes(b"of job 17")
 
-    monkeypatch.setattr(training._TrainingState, "run_epoch", run_epoch)
+    monkeypatch.setattr(TrainingState, "run_epoch", run_epoch)
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     message = "Slurm job 12 was replaced by job 17, which trains the same emulator; nothing to mend, this one ends"
     with pytest.raises(SealiencyError, match=message):
@@ -481,21 +482,21 @@ def test_processors_that_took_turns_are_recorded(record, tmp_path, monkeypatch, 
     # Batches of 8: 3 of training, 2 of validation.
     signal_at(monkeypatch, [2, 7, 11])
     for processor in ("one", "one", "two"):
-        monkeypatch.setattr(training, "name_processor", lambda name=processor: name)
+        monkeypatch.setattr(training_state, "name_processor", lambda name=processor: name)
         with pytest.raises(Stopped):
             save(record, tmp_path, settings)
     assert [message for message in caplog.messages if "last bits" in message] == [
         "training goes on on two, after one: its weights may differ in their last bits from those of either alone"
     ]
-    monkeypatch.setattr(training, "name_processor", lambda: "one")
+    monkeypatch.setattr(training_state, "name_processor", lambda: "one")
     content = load_torch(save(record, tmp_path, settings))
     assert content["processors"] == ["one", "two", "one"]
 
 
 def test_processor_that_trained_nothing_is_not_recorded(record, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "name_processor", lambda: "one")
+    monkeypatch.setattr(training_state, "name_processor", lambda: "one")
     train(record, tmp_path / "checkpoint.pt")
-    monkeypatch.setattr(training, "name_processor", lambda: "two")
+    monkeypatch.setattr(training_state, "name_processor", lambda: "two")
     assert train(record, tmp_path / "checkpoint.pt").processors == ["one"]
 
 
@@ -505,13 +506,13 @@ def test_processor_that_trained_nothing_is_not_recorded(record, tmp_path, monkey
 def test_best_epoch_is_kept_and_patience_ends_training(record, tmp_path, monkeypatch):
     fix_validation(monkeypatch, [0.9, 0.5, 0.7, 0.6, 0.1, 0.05])
     kept = []
-    original = training._TrainingState.run_epoch
+    original = TrainingState.run_epoch
 
     def run_epoch(self):
         original(self)
         kept.append(hash_weights(self.network.state_dict()))
 
-    monkeypatch.setattr(training._TrainingState, "run_epoch", run_epoch)
+    monkeypatch.setattr(TrainingState, "run_epoch", run_epoch)
     settings = SETTINGS.model_copy(update={"epochs": 6, "patience": 2})
     result = train(record, tmp_path / "checkpoint.pt", settings)
     # Epochs 3 and 4 are no better than epoch 2.
@@ -628,8 +629,8 @@ def test_emulator_of_other_code_data_or_settings_starts_afresh(record, tmp_path,
         save(record, tmp_path)
     assert (tmp_path / "checkpoint.pt").exists()
     epochs = []
-    original = training._TrainingState.run_epoch
-    monkeypatch.setattr(training._TrainingState, "run_epoch", lambda self: (epochs.append(self.epoch), original(self)))
+    original = TrainingState.run_epoch
+    monkeypatch.setattr(TrainingState, "run_epoch", lambda self: (epochs.append(self.epoch), original(self)))
     save(record, tmp_path)
     assert epochs == []
     with monkeypatch.context() as patch:

@@ -18,25 +18,18 @@ import numpy as np
 import xarray as xr
 from dask.optimization import cull
 
-from sealiency.config.data import Basins, Data, Samples
-from sealiency.conventions import (
-    LATITUDE,
-    LEAP_SECOND_CALENDARS,
-    LONGITUDE,
-    TEMPERATURE,
-    TEMPERATURE_DIFFERENCE,
-    describe_flags,
-)
+from sealiency.config.data import Data, Samples
+from sealiency.data.basins import exclude_basins
 from sealiency.data.checks import BlockFacts, RecordChecks, describe_block
 from sealiency.data.cluster import compute_in_order, open_cluster
-from sealiency.data.reading.coordinates import find_coordinates
-from sealiency.data.reading.record import MONTHS_PER_CHUNK, open_record
+from sealiency.data.description import ANOMALY, describe_record, describe_statistics, encode_time
+from sealiency.data.reading.file import MONTHS_PER_CHUNK
+from sealiency.data.reading.record import open_record
 from sealiency.data.samples import Split, count_training_months, split_samples
 from sealiency.data.statistics import Statistics, TrainingSums
 from sealiency.errors import SealiencyError
 from sealiency.files import deflate, measure_size, read_netcdf, sha256, write_netcdf, write_whole
 from sealiency.progress import track
-from sealiency.provenance import describe_file
 
 LOGGER = logging.getLogger(__name__)
 # Bytes of source files below which a cluster takes longer to start (about 1.5 s) than it saves.
@@ -118,13 +111,13 @@ def prepare_record(
         checks, ocean, kept = _filter_record(executor, record, paths, settings, sums, scratch)
         statistics = sums.fit(ocean.values, kept, trend=settings.trend == "linear")
         checks.tell_anomalies(statistics.climatology)
-        prepared = _describe_statistics(statistics, ocean, time)
-        prepared.attrs = _describe(settings, history, training, prepared, inputs)
+        prepared = describe_statistics(statistics, ocean, time)
+        prepared.attrs = describe_record(settings, history, training, prepared, inputs)
         prepared.attrs["regridding"] = record.attrs["regridding"]
         if source_dataset:
             prepared.attrs["source_dataset"] = source_dataset
         with write_whole(target) as partial:
-            write_netcdf(prepared, partial, encoding={"time": _encode_time(time)}, unlimited_dims=["time"])
+            write_netcdf(prepared, partial, encoding={"time": encode_time(time)}, unlimited_dims=["time"])
             _write_anomaly(partial, statistics, scratch, threads)
 
 
@@ -242,48 +235,12 @@ def _filter_record(
             sums.add(means)
             means.tofile(stream)
     coordinates = {name: record[name] for name in ("lat", "lon")}
-    ocean = _exclude_basins(xr.DataArray(checks.find_ocean(), coordinates, ("lat", "lon")), settings.basins)
+    ocean = exclude_basins(xr.DataArray(checks.find_ocean(), coordinates, ("lat", "lon")), settings.basins)
     if not ocean.any():
         raise SealiencyError(
             "data.basins.exclude leaves no ocean cell in data.region; exclude fewer basins or choose another region"
         )
     return checks, ocean, kept
-
-
-def _exclude_basins(ocean: xr.DataArray, basins: Basins | None) -> xr.DataArray:
-    if basins is None:
-        return ocean
-    try:
-        dataset = xr.load_dataset(basins.path, engine="netcdf4", decode_times=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SealiencyError(f"{basins.path}: data.basins.path cannot be read ({error}); name a NetCDF file") from None
-    if basins.variable not in dataset:
-        raise SealiencyError(
-            f"{basins.path}: data.basins.variable = {basins.variable!r} is not in the file, which holds "
-            f"{sorted(map(str, dataset.data_vars))}; name one of them"
-        )
-    labels = dataset[basins.variable]
-    places, _ = find_coordinates(dataset, labels, basins.path, ("latitude", "longitude"))
-    lat, lon = places["latitude"], places["longitude"]
-    if not (lat.ndim == lon.ndim == 1 and lat.dims != lon.dims):
-        raise SealiencyError(
-            f"{basins.path}: {basins.variable} needs rows of latitude and columns of longitude; regrid it"
-        )
-    labels = labels.drop_vars(list(labels.coords)).rename({lat.dims[0]: "lat", lon.dims[0]: "lon"})
-    labels = labels.assign_coords(lat=lat.values, lon=lon.values)
-    for dim in set(labels.dims) - {"lat", "lon"}:
-        labels = labels.isel({dim: 0})
-    # Turned about the region's middle, so that a cell at either edge finds its neighbour.
-    middle = float(ocean["lon"].mean())
-    turned = labels["lon"] - 360 * np.round((labels["lon"] - middle) / 360)
-    labels = labels.assign_coords(lon=turned).sortby(["lat", "lon"])
-    nearest = labels.sel(lat=ocean["lat"], lon=ocean["lon"], method="nearest").transpose("lat", "lon")
-    for axis in ("lat", "lon"):
-        step = float(np.abs(np.diff(labels[axis].values)).max(initial=0))
-        if float(np.abs(nearest[axis].values - ocean[axis].values).max()) > step:
-            raise SealiencyError(f"{basins.path}: its labels do not cover the {axis} of data.region; name another file")
-    # By position: the labels' own coordinates differ from the record's, and xarray would align them.
-    return ocean & ~nearest.isin(basins.exclude).values
 
 
 def _average(values: np.ndarray, width: int) -> np.ndarray:
@@ -294,56 +251,6 @@ def _average(values: np.ndarray, width: int) -> np.ndarray:
         np.add.reduce(values[month : month + width], axis=0, out=means[month])
     means /= width
     return means
-
-
-def _describe_statistics(statistics: Statistics, ocean: xr.DataArray, time: xr.DataArray) -> xr.Dataset:
-    """Return everything but the anomalies, as it is written."""
-    axes = {"time": time, "lat": ocean["lat"], "lon": ocean["lon"]}
-    prepared = xr.Dataset(coords={name: (name, axis.values) for name, axis in axes.items()})
-    if statistics.trend is not None:
-        prepared["trend"] = ("lat", "lon"), statistics.place(statistics.trend)
-        prepared["trend"].attrs = {
-            "long_name": "linear trend of the training months",
-            **TEMPERATURE_DIFFERENCE,
-            "units": "degC month-1",
-        }
-        prepared["trend_reference"] = xr.DataArray(
-            -statistics.elapsed[0],
-            attrs={"long_name": "months from the first month to where the trend is zero", "units": "1"},
-        )
-    prepared["ocean"] = ("lat", "lon"), ocean.values.astype(np.int8)
-    prepared["ocean"].attrs = {
-        "standard_name": "sea_binary_mask",
-        **describe_flags("ocean mask: cells with data in every month", "land", "sea"),
-    }
-    monthly = len(statistics.climatology) > 1
-    if monthly:
-        prepared["month"] = ("month", np.arange(1, 13), {"long_name": "calendar month", "units": "1"})
-        prepared["climatology"] = ("month", "lat", "lon"), statistics.place(statistics.climatology)
-    else:
-        prepared["climatology"] = ("lat", "lon"), statistics.place(statistics.climatology[0])
-    prepared["climatology"].attrs = {
-        "long_name": "mean filtered sea surface temperature of the training months",
-        "standard_name": "sea_surface_temperature",
-        **TEMPERATURE,
-        # A cell method names a dimension of the variable, and the months' own is gone.
-        **({"cell_methods": "month: mean (over the training months of a calendar month)"} if monthly else {}),
-    }
-    prepared["scale"] = xr.DataArray(
-        statistics.scale,
-        attrs={"long_name": "standard deviation of the training anomalies over ocean cells", **TEMPERATURE_DIFFERENCE},
-    )
-    prepared["lat"].attrs = {**LATITUDE, "axis": "Y"}
-    prepared["lon"].attrs = {**LONGITUDE, "axis": "X"}
-    prepared["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
-    if time.values[0].calendar in LEAP_SECOND_CALENDARS:
-        prepared["time"].attrs["units_metadata"] = "leap_seconds: unknown"
-    return prepared
-
-
-def _encode_time(time: xr.DataArray) -> dict[str, str]:
-    first = time.values[0]
-    return {"units": f"days since {first.year:04d}-01-01", "dtype": "float64"}
 
 
 def _write_anomaly(path: Path, statistics: Statistics, scratch: Path, threads: int) -> None:
@@ -361,13 +268,7 @@ def _write_anomaly(path: Path, statistics: Statistics, scratch: Path, threads: i
             chunksizes=(length, *grid),
             fill_value=np.float32(np.nan),
         )
-        anomaly.setncatts(
-            {
-                "long_name": "standardised anomaly of filtered sea surface temperature",
-                "units": "1",
-                "cell_methods": "area: mean where sea time: mean",
-            }
-        )
+        anomaly.setncatts(ANOMALY)
 
     def pack(start: int) -> bytes:
         size = np.count_nonzero(statistics.kept)
@@ -382,27 +283,6 @@ def _write_anomaly(path: Path, statistics: Statistics, scratch: Path, threads: i
         packed = compute_in_order(executor, (partial(pack, start) for start in starts), ahead=2 * threads)
         for start, chunk in zip(starts, track(packed, "writing the anomalies", len(starts), "block"), strict=True):
             file["anomaly"].id.write_direct_chunk((start, 0, 0), chunk)
-
-
-def _describe(
-    settings: Data, history: int, training: int, prepared: xr.Dataset, inputs: dict[str, str]
-) -> dict[str, object]:
-    time = prepared["time"].values
-    training_months = count_training_months(history, training)
-    first, last = time[0], time[training_months - 1]
-    return {
-        "title": "Standardised anomalies of filtered monthly sea surface temperature",
-        "filter": settings.filter,
-        "filter_width_months": settings.filter_width,
-        "region": json.dumps(settings.region.model_dump()),
-        "training_period": f"{first.year:04d}-{first.month:02d}..{last.year:04d}-{last.month:02d}",
-        "training_months": training_months,
-        **describe_file(
-            "prepare_record",
-            {"data": settings.describe_preparation(), "history": history, "training": training},
-            inputs,
-        ),
-    }
 
 
 class PreparedRecord:

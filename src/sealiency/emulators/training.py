@@ -1,34 +1,25 @@
 """Training one emulator, resumable after any epoch, or any batch that a signal stopped it at, to the same final weights."""
 
-import copy
 import logging
-import math
-import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from sealiency.config.data import Samples
 from sealiency.config.emulator import LeadTraining
-from sealiency.config.networks import Network, OwnNetwork
+from sealiency.config.networks import Network
 from sealiency.data.prepare import PreparedRecord
-from sealiency.data.samples import SampleWindows, Split
-from sealiency.emulators.controls import randomise
+from sealiency.data.samples import Split
 from sealiency.emulators.devices import choose_device, choose_precision, set_up_process
 from sealiency.emulators.emulator import load_torch, save_torch
 from sealiency.emulators.interruption import Stopped, claim, collect_signals
-from sealiency.emulators.networks.own import Own, load_weights
 from sealiency.emulators.networks.own_files import hash_code_of, hash_weights_of
-from sealiency.emulators.networks.registry import build_network
-from sealiency.errors import SealiencyError
+from sealiency.emulators.training_state import TrainingState
 from sealiency.files import write_whole
-from sealiency.provenance import describe_provenance, hash_settings, name_processor
+from sealiency.provenance import describe_provenance, hash_settings
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,19 +39,6 @@ class TrainingResult:
     device: str
     processors: list[str]
     """Names of the GPUs or processors that took turns, in their order."""
-
-
-def masked_mse(forecast: Tensor, target: Tensor, ocean: Tensor) -> Tensor:
-    """Return the mean squared error over samples and ocean cells.
-
-    Parameters
-    ----------
-    forecast, target
-        Standardised anomalies of shape (sample, lat, lon).
-    ocean
-        Bool of shape (lat, lon).
-    """
-    return ((forecast - target)[:, ocean] ** 2).mean()
 
 
 def train_emulator(
@@ -108,7 +86,7 @@ def train_emulator(
 
     claim(owner, begin=True)
     with collect_signals() as signals:
-        state = _TrainingState(anomaly, ocean, split, history, network, settings, signals)
+        state = TrainingState(anomaly, ocean, split, history, network, settings, signals)
         if checkpoint.exists():
             content = load_torch(checkpoint, "fingerprint")
             if content["fingerprint"] == fingerprint:
@@ -225,241 +203,3 @@ def train_and_save(
     # The finished emulator takes its place; a run forced anew trains anew.
     checkpoint.unlink(missing_ok=True)
     owner.unlink(missing_ok=True)
-
-
-class _TrainingState:
-    """Everything that changes during training, in one place so that a checkpoint holds all of it."""
-
-    def __init__(
-        self,
-        anomaly: Tensor,
-        ocean: Tensor,
-        split: Split,
-        history: int,
-        network: Network,
-        settings: LeadTraining,
-        signals: list[int],
-    ) -> None:
-        self.settings = settings
-        self.signals = signals
-        self.device = choose_device(settings.device)
-        # Or a GPU may take another order of sums each time.
-        torch.backends.cudnn.deterministic = True
-        self.precision = choose_precision(settings.precision, self.device)
-        torch.manual_seed(settings.seed)
-        self.order = torch.Generator().manual_seed(settings.seed)
-        # Channels-last is the layout in which convolutions are fastest on every device tried.
-        self.network = build_network(network, history, (ocean.shape[0], ocean.shape[1]), settings.dropout)
-        if isinstance(self.network, Own) and isinstance(network, OwnNetwork) and isinstance(network.weights, str):
-            load_weights(self.network, network.weights)
-        self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.schedule = _build_schedule(self.optimizer, settings)
-        self.ocean = ocean.to(self.device)
-        self.windows = SampleWindows(anomaly, settings.lead, history)
-        self.split = split
-        # The sample whose target belongs to each sample: its own, or another one's of the same period.
-        self.target_samples = np.arange(len(anomaly))
-        if settings.control == "shuffled":
-            generator = np.random.default_rng(settings.seed)
-            for period in (split.training, split.validation):
-                self.target_samples[period.start : period.stop] = generator.permutation(period)
-        validation = list(split.validation)
-        persistence = masked_mse(self.windows.persistence(validation), self._targets(validation).cpu(), ocean)
-        self.persistence_rmse = math.sqrt(persistence.item())
-        self.epoch = 0
-        self.best_epoch = 0
-        self.best_weights: dict[str, Tensor] = {}
-        self.rows: list[dict[str, float]] = []
-        # Of the epoch that runs: the samples still to train on (None before it begins), squared errors, seconds before now.
-        self.left: Tensor | None = None
-        self.squared = 0.0
-        self.seconds = 0.0
-        self.began = time.monotonic()
-        self.processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else name_processor()
-        self.processors: list[str] = []
-        LOGGER.info("training on %s in %s, %d samples", self.device, self.precision, len(split.training))
-
-    def run_epoch(self) -> None:
-        self.began = time.monotonic()
-        self._heed_signals()
-        self._note_processor()
-        learning_rate = float(self.schedule.get_last_lr()[0])
-        training_rmse = self._train()
-        validation_rmse = self._validate()
-        if not math.isfinite(training_rmse + validation_rmse):
-            raise SealiencyError(
-                f"training.learning_rate = {self.settings.learning_rate:g}: the loss of lead {self.settings.lead} is not "
-                f"finite in epoch {self.epoch + 1}; lower the learning rate or set training.precision: float32"
-            )
-        with warnings.catch_warnings():
-            # Where a run goes on between training and validation, PyTorch has not seen the steps before.
-            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-            self.schedule.step()
-        self.epoch += 1
-        if not self.rows or validation_rmse < min(row["validation_rmse"] for row in self.rows):
-            self.best_epoch = self.epoch
-            self.best_weights = self._copy_weights()
-        seconds = self.seconds + time.monotonic() - self.began
-        self.left, self.squared, self.seconds = None, 0.0, 0.0
-        self.rows.append(
-            {
-                "epoch": self.epoch,
-                "learning_rate": learning_rate,
-                "training_rmse": training_rmse,
-                "validation_rmse": validation_rmse,
-                "persistence_rmse": self.persistence_rmse,
-                "seconds": round(seconds, 2),
-            }
-        )
-        LOGGER.info(
-            "lead %d epoch %d of %d: training RMSE %.4f, validation RMSE %.4f (persistence %.4f), %.1f s an epoch, "
-            "at most %.0f s left",
-            self.settings.lead,
-            self.epoch,
-            self.settings.epochs,
-            training_rmse,
-            validation_rmse,
-            self.persistence_rmse,
-            seconds,
-            seconds * (self.settings.epochs - self.epoch),
-        )
-
-    def _train(self) -> float:
-        self.network.train()
-        if self.left is None:
-            self.left = torch.randperm(len(self.split.training), generator=self.order) + self.split.training.start
-        while len(self.left):
-            batch = self.left[: self.settings.batch_size]
-            loss = masked_mse(self._forecast(batch), self._targets(batch.tolist()), self.ocean)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            self.squared += loss.item() * len(batch)
-            self.left = self.left[len(batch) :]
-            self._heed_signals()
-        return math.sqrt(self.squared / len(self.split.training))
-
-    def _validate(self) -> float:
-        self.network.eval()
-        squared = 0.0
-        with torch.inference_mode():
-            for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
-                squared += masked_mse(self._forecast(batch), self._targets(batch.tolist()), self.ocean).item() * len(
-                    batch
-                )
-                # Validation changes no state: a later run begins it anew.
-                self._heed_signals()
-        return math.sqrt(squared / len(self.split.validation))
-
-    def take_as_it_is(self) -> None:
-        """Take the network without training: the user's, or one of random weights."""
-        if self.settings.control == "random":
-            self._randomise()
-        self.network.eval()
-        self.best_weights = self._copy_weights()
-        self.rows.append(
-            {
-                "epoch": 0,
-                "learning_rate": 0.0,
-                "training_rmse": math.nan,
-                "validation_rmse": self._validate(),
-                "persistence_rmse": self.persistence_rmse,
-                "seconds": 0.0,
-            }
-        )
-
-    def _randomise(self) -> None:
-        """Draw random weights, with outputs of the size that training would aim at."""
-        training = list(self.split.training)
-        wanted = self._targets(training).cpu()
-        if self.network.residual:
-            wanted -= self.windows.persistence(training)
-        rms = math.sqrt(float((wanted[:, self.ocean.cpu()].double() ** 2).mean()))
-        batches = torch.as_tensor(training).split(self.settings.batch_size)
-        randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
-
-    def _copy_weights(self) -> dict[str, Tensor]:
-        return {
-            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in self.network.state_dict().items()
-        }
-
-    def _targets(self, samples: list[int]) -> Tensor:
-        return self.windows.targets(self.target_samples[samples].tolist()).to(self.device)
-
-    def _inputs(self, samples: Tensor) -> Tensor:
-        return self.windows.inputs(samples.tolist()).to(self.device, memory_format=torch.channels_last)
-
-    def _forecast(self, samples: Tensor) -> Tensor:
-        inputs = self._inputs(samples)
-        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision == torch.bfloat16):
-            # The loss is taken in float32: squares of small errors would vanish in bfloat16.
-            return self.network(inputs)[:, 0].float()
-
-    def _heed_signals(self) -> None:
-        if self.signals:
-            raise Stopped(self.signals[0])
-
-    def _note_processor(self) -> None:
-        if self.processor in self.processors[-1:]:
-            return
-        if self.processors:
-            LOGGER.warning(
-                "training goes on on %s, after %s: its weights may differ in their last bits from those of either alone",
-                self.processor,
-                self.processors[-1],
-            )
-        self.processors.append(self.processor)
-
-    def describe_progress(self) -> str:
-        if self.left is None:
-            return f"epoch {self.epoch}"
-        total, left = (math.ceil(n / self.settings.batch_size) for n in (len(self.split.training), len(self.left)))
-        return f"{total - left} of {total} batches of epoch {self.epoch + 1}"
-
-    def content(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
-            "rows": self.rows,
-            # A slice would be written with all of the permutation behind it.
-            "left": None if self.left is None else self.left.clone(),
-            "squared": self.squared,
-            "seconds": 0.0 if self.left is None else self.seconds + time.monotonic() - self.began,
-            "processors": self.processors,
-            "weights": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "order": self.order.get_state(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-        }
-
-    def restore(self, content: dict[str, Any]) -> None:
-        self.epoch = content["epoch"]
-        self.best_epoch = content["best_epoch"]
-        self.best_weights = content["best_weights"]
-        self.rows = copy.deepcopy(content["rows"])
-        self.left = content["left"]
-        self.squared = content["squared"]
-        self.seconds = content["seconds"]
-        self.processors = list(content["processors"])
-        self.network.load_state_dict(content["weights"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.schedule.load_state_dict(content["schedule"])
-        self.order.set_state(content["order"])
-        torch.set_rng_state(content["random"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(content["random_cuda"])
-
-
-def _build_schedule(optimizer: torch.optim.Optimizer, settings: LeadTraining) -> torch.optim.lr_scheduler.LRScheduler:
-    if settings.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs)
-    # Xu et al.'s code release steps by 0.99 every 3 epochs; a factor of 1 keeps the rate constant.
-    gamma = 0.99 if settings.schedule == "step" else 1.0
-    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=gamma)

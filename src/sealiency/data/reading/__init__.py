@@ -7,5 +7,6 @@
 | `coordinates` | which variables are its time, latitude and longitude |
 | `months` | which month each mean belongs to: time units, calendars, bounds, stamps |
 | `grid` | the cells of a region, and columns that stand twice |
+| `file` | one file as a part of the record: its lazy values, grid and months |
 | `record` | all files as one lazy record: one grid, every month once |
 """

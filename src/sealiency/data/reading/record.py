@@ -4,48 +4,25 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 
-import dask.array
 import numpy as np
 import scipy
 import xarray as xr
 
-from sealiency.config.data import Data, Files
-from sealiency.data.reading.coordinates import SAME_DEGREES, find_coordinates
-from sealiency.data.reading.grid import SAME_CELSIUS, Cells, crop_region, find_cells, merge_same_places
-from sealiency.data.reading.months import middle_of_month, name_month, read_months
-from sealiency.data.reading.source import open_source
-from sealiency.data.reading.variable import Packing, find_variable, read_offset, to_celsius
+from sealiency.config.data import Data
+from sealiency.data.reading.coordinates import SAME_DEGREES
+from sealiency.data.reading.file import MONTHS_PER_CHUNK, MonthlyFile, open_file
+from sealiency.data.reading.grid import SAME_CELSIUS, crop_region
+from sealiency.data.reading.months import middle_of_month, name_month
+from sealiency.data.reading.variable import to_celsius
 from sealiency.data.regridding import TARGET_LAT, TARGET_LON, Regridder, build_regridder
 from sealiency.errors import SealiencyError
 
 LOGGER = logging.getLogger(__name__)
-# Months read at once, and as many as make 80 MB in float32 on grids of more than 170,000 cells.
-MONTHS_PER_CHUNK = 120
-VALUES_PER_CHUNK = 20_000_000
 # Months, spread over the record, in which a cell must hold one value before all are looked at.
 MONTHS_LOOKED_AT = 6
-
-
-@dataclass(frozen=True)
-class _File:
-    path: str
-    # Unpacked, of shape (time, lat, lon); cut to the region where lat and lon are 1-D, whole where they are 2-D.
-    values: xr.DataArray
-    lat: np.ndarray
-    lon: np.ndarray
-    months: np.ndarray
-    calendar: str
-    # What is taken off to make degC.
-    offset: float
-    notes: tuple[str, ...]
-
-    def take(self, kept: list[int]) -> "_File":
-        """Return the file with some of its months only."""
-        return replace(self, values=self.values.isel(time=kept), months=self.months[kept])
 
 
 def open_record(paths: Sequence[str], settings: Data) -> xr.DataArray:
@@ -73,7 +50,7 @@ def open_record(paths: Sequence[str], settings: Data) -> xr.DataArray:
         If a file cannot be read, holds another variable or unit, does not cover the region, or the files lack a month or
         hold two that differ.
     """
-    opened = [_open_file(path, settings) for path in paths]
+    opened = [open_file(path, settings) for path in paths]
     _tell_notes(opened)
     files = sorted(opened, key=lambda file: file.months[0])
     _check_grids(files)
@@ -113,7 +90,7 @@ def _choose_months(months: np.ndarray, settings: Data) -> np.ndarray:
     return keep
 
 
-def _tell_notes(files: list[_File]) -> None:
+def _tell_notes(files: list[MonthlyFile]) -> None:
     """Log what was found out about the files, each thing once: what stands in brackets differs from file to file."""
     holders: dict[str, list[tuple[str, str]]] = {}
     for file in files:
@@ -123,103 +100,9 @@ def _tell_notes(files: list[_File]) -> None:
         LOGGER.warning("%s%s: %s", path, f" and {len(more)} more" * bool(more), note)
 
 
-def _open_file(path: str, settings: Data) -> _File:
-    # Only a user's own files are described in the configuration.
-    own = settings.files if settings.source == "files" and settings.files is not None else Files(paths=[path])
-    dataset = open_source(path)
-    values = find_variable(dataset, settings.variable, path)
-    coordinates, notes = find_coordinates(dataset, values, path)
-    time, lat, lon = (coordinates[axis] for axis in ("time", "latitude", "longitude"))
-    if time.ndim == 0:
-        time, values = time.expand_dims("time_of_file"), values.expand_dims("time_of_file")
-    if not (
-        time.ndim == 1
-        and ((lat.ndim == lon.ndim == 1 and lat.dims != lon.dims) or (lat.ndim == 2 and lat.dims == lon.dims))
-    ):
-        raise SealiencyError(
-            f"{path}: time, latitude and longitude have dimensions {time.dims}, {lat.dims} and {lon.dims}; a grid of "
-            "rows and columns is needed, so regrid the file first (for CMIP6, take the gr product)"
-        )
-    dims = [*time.dims, *dict.fromkeys((*lat.dims, *lon.dims))]
-    extra = [str(dim) for dim in values.dims if dim not in dims]
-    if any(values.sizes[dim] > 1 for dim in extra):
-        raise SealiencyError(f"{path}: {values.name} has dimensions {values.dims}; select one level of {extra} first")
-    if not time.size:
-        raise SealiencyError(f"{path}: holds no month; leave it out or get it again")
-    packing = Packing.of(values, path, own.missing)
-    offset = read_offset(values, path, own.anomalies)
-    months = read_months(dataset, time, own.stamp, path)
-    values = values.isel({dim: 0 for dim in extra})
-    whole = {dim: _count_months(values, dim) if dim in time.dims else -1 for dim in values.dims}
-    coords: dict[str, tuple[str, np.ndarray]] = {"time": ("time", months.dates)}
-    kept_lat, kept_lon = lat.values, lon.values
-    if lat.ndim == 1:
-        cells = find_cells(lat.values, lon.values, settings.region, path)
-        kept_lat, kept_lon = cells.lat, cells.lon
-        coords |= {"lat": ("lat", kept_lat), "lon": ("lon", kept_lon)}
-        data, merged = _read_cells(values, dims, cells, packing, whole, lat.values, lon.values, path)
-        notes += merged
-    else:
-        data = _unpack(values.chunk(whole).transpose(*dims).data, packing)
-    return _File(
-        path=path,
-        values=xr.DataArray(data, coords, ("time", "lat", "lon"), values.name, values.attrs),
-        lat=kept_lat,
-        lon=kept_lon,
-        months=months.numbers,
-        calendar=str(months.dates[0].calendar),
-        offset=offset,
-        notes=(*notes, *months.notes),
-    )
-
-
-def _unpack(stored: dask.array.Array, packing: Packing) -> dask.array.Array:
-    kind = packing.unpack(np.zeros(1, stored.dtype)).dtype
-    return dask.array.map_blocks(packing.unpack, stored, dtype=kind, meta=np.empty((0,) * stored.ndim, kind))
-
-
-def _read_cells(
-    values: xr.DataArray,
-    dims: list[Hashable],
-    cells: Cells,
-    packing: Packing,
-    whole: dict[Hashable, int],
-    lat: np.ndarray,
-    lon: np.ndarray,
-    path: str,
-) -> tuple[dask.array.Array, list[str]]:
-    """Return the unpacked values of a region, lazily, of shape (time, lat, lon), and what is to be told of them."""
-    row = dims[1]
-    pairs = [(1, cells.same_row, lat), (2, cells.same_column, lon)]
-    twice = [pair for pair in pairs if pair[1]]
-    notes = [
-        f"{len(same)} place(s) stand twice along {dims[axis]} (such as {centres[same[0][0]]:g} and "
-        f"{centres[same[0][1]]:g} degrees) and are taken once"
-        for axis, same, centres in twice
-    ]
-    # Rows are cut before the chunks are made, so that no other is read; columns may wrap, and are cut after.
-    first = 0
-    if not cells.same_row:
-        first = cells.rows.min()
-        values = values.isel({row: slice(first, cells.rows.max() + 1)})
-    data = _unpack(values.chunk(whole).transpose(*dims).data, packing)
-    for axis, same, centres in twice:
-        data = dask.array.map_blocks(
-            partial(merge_same_places, axis=axis, pairs=same, centres=centres, path=path), data, dtype=data.dtype
-        )
-    return data[:, cells.rows - first][:, :, cells.columns], notes
-
-
-def _count_months(values: xr.DataArray, time: Hashable) -> int:
-    """Return the months of a chunk: whole chunks of the file, as its chunks are decompressed whole."""
-    wanted = max(1, min(MONTHS_PER_CHUNK, VALUES_PER_CHUNK * values.sizes[time] // max(1, values.size)))
-    stored = values.encoding.get("preferred_chunks", {}).get(time, 1)
-    return max(stored, wanted // stored * stored)
-
-
-def _check_grids(files: list[_File]) -> None:
+def _check_grids(files: list[MonthlyFile]) -> None:
     """Raise if files have different grids; the one that differs from most others is named."""
-    groups: list[list[_File]] = []
+    groups: list[list[MonthlyFile]] = []
     for file in files:
         for group in groups:
             if _find_difference(file, group[0]) is None:
@@ -236,7 +119,7 @@ def _check_grids(files: list[_File]) -> None:
         )
 
 
-def _find_difference(file: _File, other: _File) -> str | None:
+def _find_difference(file: MonthlyFile, other: MonthlyFile) -> str | None:
     """Return the name of a coordinate in which two files differ by more than rounding."""
     for name, turn in (("lat", np.inf), ("lon", 360.0)):
         ours, theirs = getattr(file, name), getattr(other, name)
@@ -250,9 +133,9 @@ def _find_difference(file: _File, other: _File) -> str | None:
     return None
 
 
-def _take_once(files: list[_File]) -> list[_File]:
+def _take_once(files: list[MonthlyFile]) -> list[MonthlyFile]:
     """Return the files without the months that an earlier one, or an earlier place in the same one, has as well."""
-    holders: dict[int, tuple[_File, int]] = {}
+    holders: dict[int, tuple[MonthlyFile, int]] = {}
     kept, told = [], []
     for file in files:
         places = []
@@ -283,7 +166,7 @@ def _take_once(files: list[_File]) -> list[_File]:
     return kept
 
 
-def _compare_months(file: _File, place: int, other: _File, there: int) -> tuple[str, str]:
+def _compare_months(file: MonthlyFile, place: int, other: MonthlyFile, there: int) -> tuple[str, str]:
     """Return by how much two months differ, in words, and where; nothing where they are equal."""
     pair = [to_celsius(f.values.isel(time=n), f.offset).values for f, n in ((file, place), (other, there))]
     lacking = np.isnan(pair[0]) != np.isnan(pair[1])
@@ -297,20 +180,20 @@ def _compare_months(file: _File, place: int, other: _File, there: int) -> tuple[
     return f"{lacking.sum()} cell(s) that only one of them has", _name_place(file, row, column)
 
 
-def _name_place(file: _File, row: np.integer | int, column: np.integer | int) -> str:
+def _name_place(file: MonthlyFile, row: np.integer | int, column: np.integer | int) -> str:
     lat, lon = (
         (file.lat[row], file.lon[column]) if file.lat.ndim == 1 else (file.lat[row, column], file.lon[row, column])
     )
     return f", at {lat:g} N, {lon:g} E"
 
 
-def _recall_notes(*files: _File) -> str:
+def _recall_notes(*files: MonthlyFile) -> str:
     """Return what was noted of the files' times, which may be why their months do not fit."""
     notes = dict.fromkeys(note for file in files for note in file.notes if "time" in note)
     return "".join(f". Note that {note}" for note in notes)
 
 
-def _check_order(files: list[_File]) -> None:
+def _check_order(files: list[MonthlyFile]) -> None:
     seen = {month: file for file in files for month in file.months.tolist()}
     months = sorted(seen)
     for before, after in itertools.pairwise(months):
@@ -323,7 +206,7 @@ def _check_order(files: list[_File]) -> None:
         raise SealiencyError(f"{files[0].path}: the months of the files are interleaved or out of order; sort them")
 
 
-def _share_calendar(files: list[_File]) -> list[_File]:
+def _share_calendar(files: list[MonthlyFile]) -> list[MonthlyFile]:
     """Return the files with dates of one calendar: a monthly mean belongs to a year and month, whatever the calendar."""
     calendars = Counter(file.calendar for file in files)
     if len(calendars) == 1:
@@ -340,7 +223,7 @@ def _share_calendar(files: list[_File]) -> list[_File]:
     return shared
 
 
-def _regrid(files: list[_File], settings: Data) -> tuple[list[xr.DataArray], str]:
+def _regrid(files: list[MonthlyFile], settings: Data) -> tuple[list[xr.DataArray], str]:
     """Interpolate files of one curvilinear grid to the cells of 1 degree in the region, and say so."""
     first, region = files[0], settings.region
     whole = xr.DataArray(np.zeros((180, 360)), {"lat": TARGET_LAT, "lon": TARGET_LON}, ("lat", "lon"))
@@ -362,7 +245,7 @@ def _regrid(files: list[_File], settings: Data) -> tuple[list[xr.DataArray], str
     return parts, regridding
 
 
-def _leave_out_constant(files: list[_File], regridder: Regridder) -> Regridder:
+def _leave_out_constant(files: list[MonthlyFile], regridder: Regridder) -> Regridder:
     """Return the regridder without source cells whose value never changes: land with a number that nothing declares.
 
     They have to go before the interpolation, which would mix them into the coasts. Some months tell which cells may be
@@ -395,7 +278,7 @@ def _leave_out_constant(files: list[_File], regridder: Regridder) -> Regridder:
     return regridder.without(used[constant])
 
 
-def _read_used(file: _File, months: int | slice, used: np.ndarray) -> np.ndarray:
+def _read_used(file: MonthlyFile, months: int | slice, used: np.ndarray) -> np.ndarray:
     """Return the values of some cells of a curvilinear grid, of shape (time, cell)."""
     block = file.values.data[months].compute(scheduler="synchronous")
     return block.reshape(-1, file.lat.size)[:, used]
