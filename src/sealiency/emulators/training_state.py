@@ -17,8 +17,10 @@ from sealiency.data.samples import SampleWindows, Split
 from sealiency.emulators.controls import randomise
 from sealiency.emulators.devices import choose_device, choose_precision
 from sealiency.emulators.interruption import Stopped
+from sealiency.emulators.linear.pixel_ridge import PixelRidge
 from sealiency.emulators.networks.own import Own, load_weights
 from sealiency.emulators.networks.registry import build_network
+from sealiency.emulators.networks.skip import PixelRidgeSkip
 from sealiency.errors import SealiencyError
 from sealiency.provenance import name_processor
 
@@ -77,6 +79,11 @@ class TrainingState:
             generator = np.random.default_rng(settings.seed)
             for period in (split.training, split.validation):
                 self.target_samples[period.start : period.stop] = generator.permutation(period)
+        if isinstance(self.network.skip, PixelRidgeSkip):
+            # Before training, and on what the control has for targets.
+            ridge = PixelRidge.fit(self.windows, split.training, ocean.numpy(), target_samples=self.target_samples)
+            LOGGER.info("ridge regression of the skip: penalty %g", ridge.penalty)
+            self.network.skip.take(torch.from_numpy(ridge.weights), torch.from_numpy(ridge.offset), self.ocean)
         validation = list(split.validation)
         persistence = masked_mse(self.windows.persistence(validation), self._targets(validation).cpu(), ocean)
         self.persistence_rmse = math.sqrt(persistence.item())
@@ -186,11 +193,11 @@ class TrainingState:
     def _randomise(self) -> None:
         """Draw random weights, with outputs of the size that training would aim at."""
         training = list(self.split.training)
-        wanted = self._targets(training).cpu()
-        if self.network.residual:
-            wanted -= self.windows.persistence(training)
-        rms = math.sqrt(float((wanted[:, self.ocean.cpu()].double() ** 2).mean()))
         batches = torch.as_tensor(training).split(self.settings.batch_size)
+        wanted = self._targets(training)
+        with torch.no_grad():
+            wanted -= torch.cat([self.network.forecast_skip(self._inputs(batch)) for batch in batches])
+        rms = math.sqrt(float((wanted.cpu()[:, self.ocean.cpu()].double() ** 2).mean()))
         randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
 
     def _copy_weights(self) -> dict[str, Tensor]:

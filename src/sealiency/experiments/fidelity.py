@@ -396,12 +396,13 @@ def randomise_emulator(emulator: Emulator, record: PreparedRecord, seed: int) ->
     """
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
     training = record.training_samples
-    wanted = windows.targets(training)
     network = copy.deepcopy(emulator.network)
-    if network.residual:
-        wanted -= windows.persistence(training)
-    rms = math.sqrt(float((wanted[:, record.ocean].double() ** 2).mean()))
     starts = range(0, len(training), BATCH)
+    wanted = windows.targets(training)
+    with torch.no_grad():
+        skips = [network.forecast_skip(windows.inputs(training[start : start + BATCH])) for start in starts]
+    wanted -= torch.cat(skips)
+    rms = math.sqrt(float((wanted[:, record.ocean].double() ** 2).mean()))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         randomise(

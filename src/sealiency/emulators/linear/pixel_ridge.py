@@ -32,26 +32,50 @@ class PixelRidge:
     """The penalty chosen, per sample, standardised units squared."""
 
     @classmethod
-    def fit(cls, windows: SampleWindows, training: range, ocean: np.ndarray, area: np.ndarray) -> Self:
-        """Choose the penalty and fit the weights; see `FieldPredictor`."""
+    def fit(
+        cls,
+        windows: SampleWindows,
+        training: range,
+        ocean: np.ndarray,
+        area: np.ndarray | None = None,
+        target_samples: np.ndarray | None = None,
+    ) -> Self:
+        """Choose the penalty and fit the weights; see `FieldPredictor`.
+
+        Parameters
+        ----------
+        windows, training, ocean, area
+            As for `FieldPredictor`; the area makes no difference.
+        target_samples
+            The sample whose target belongs to each sample, by number; None for its own.
+        """
         fitted, held_out = split_training(windows, training)
+        targets = np.arange(len(windows.anomaly)) if target_samples is None else target_samples
         errors = []
         for penalty in PENALTIES:
-            found = cls.fit_with(windows, fitted, ocean, penalty)
-            targets = found.history[np.asarray(held_out) + windows.lead - 1].astype(np.float64)
-            errors.append(float(((found.forecast(held_out) - targets) ** 2).sum()))
-        return cls.fit_with(windows, training, ocean, PENALTIES[int(np.argmin(errors))])
+            found = cls.fit_with(windows, fitted, ocean, penalty, targets)
+            observed = found.history[targets[held_out] + windows.lead - 1].astype(np.float64)
+            errors.append(float(((found.forecast(held_out) - observed) ** 2).sum()))
+        return cls.fit_with(windows, training, ocean, PENALTIES[int(np.argmin(errors))], targets)
 
     @classmethod
-    def fit_with(cls, windows: SampleWindows, training: range, ocean: np.ndarray, penalty: float) -> Self:
+    def fit_with(
+        cls,
+        windows: SampleWindows,
+        training: range,
+        ocean: np.ndarray,
+        penalty: float,
+        target_samples: np.ndarray | None = None,
+    ) -> Self:
         """Fit the weights with a penalty."""
+        targets = np.asarray(training) if target_samples is None else target_samples[training]
         history = windows.anomaly.numpy()[:, ocean]
         steps = np.asarray(training)[:, None] + windows.lags
         parts = []
         for start in range(0, history.shape[1], PIXELS_AT_ONCE):
             pixels = history[:, start : start + PIXELS_AT_ONCE]
             x = pixels[steps].transpose(2, 0, 1).astype(np.float64)
-            y = pixels[np.asarray(training) + windows.lead - 1].T.astype(np.float64)
+            y = pixels[targets + windows.lead - 1].T.astype(np.float64)
             x_mean, y_mean = x.mean(1), y.mean(1)
             x, y = x - x_mean[:, None], y - y_mean[:, None]
             gram = x.transpose(0, 2, 1) @ x

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from sealiency.config.networks import Network
@@ -24,6 +25,10 @@ class Forecaster(nn.Module, ABC):
     def __init__(self, settings: Network, history: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.skip = build_skip(settings, history, grid)
+
+    def forecast_skip(self, x: Tensor) -> Tensor:
+        """Map (sample, lag, lat, lon) to what the skip forecasts, (sample, lat, lon); zeros where there is none."""
+        return torch.zeros_like(x[:, 0]) if self.skip is None else self.skip(x)[:, 0]
 
     @abstractmethod
     def change(self, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class Persistence(nn.Module):
         return x[:, -1:]
 
 
-class PixelRidge(nn.Module):
+class PixelRidgeSkip(nn.Module):
     """A ridge regression on each pixel's own months; its weights are fitted before training, and not trained."""
 
     weights: Tensor
@@ -29,6 +29,11 @@ class PixelRidge(nn.Module):
         self.register_buffer("weights", torch.zeros(history, *grid))
         self.register_buffer("offset", torch.zeros(1, *grid))
         self.register_buffer("summing", torch.ones(1, history, 1, 1), persistent=False)
+
+    def take(self, weights: Tensor, offset: Tensor, ocean: Tensor) -> None:
+        """Take fitted weights, of shape (cell, lag), and offsets, of shape (cell,), of the ocean cells; land forecasts 0."""
+        self.weights[:, ocean] = weights.T.to(self.weights)
+        self.offset[0, ocean] = offset.to(self.offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""
@@ -51,7 +56,7 @@ class TrainedConvolution(nn.Conv2d):
             self.weight[0, -1, self.kernel_size[0] // 2, self.kernel_size[1] // 2] = 1
 
 
-Skip = Persistence | PixelRidge | TrainedConvolution
+Skip = Persistence | PixelRidgeSkip | TrainedConvolution
 
 
 def build_skip(settings: Network, history: int, grid: tuple[int, int]) -> Skip | None:
@@ -69,7 +74,7 @@ def build_skip(settings: Network, history: int, grid: tuple[int, int]) -> Skip |
     if settings.skip == "persistence":
         return Persistence()
     if settings.skip == "ridge":
-        return PixelRidge(history, grid)
+        return PixelRidgeSkip(history, grid)
     if settings.skip == "convolution":
         return TrainedConvolution(history, settings.skip_kernel)
     return None
