@@ -51,11 +51,14 @@ class PixelRidge:
         """
         fitted, held_out = split_training(windows, training)
         targets = np.arange(len(windows.anomaly)) if target_samples is None else target_samples
-        errors = []
-        for penalty in PENALTIES:
-            found = cls.fit_with(windows, fitted, ocean, penalty, targets)
-            observed = found.history[targets[held_out] + windows.lead - 1].astype(np.float64)
-            errors.append(float(((found.forecast(held_out) - observed) ** 2).sum()))
+        history = windows.anomaly.numpy()[:, ocean]
+        errors = np.zeros(len(PENALTIES))
+        for pixels in _list_blocks(history):
+            model = _Equations(history[:, pixels], windows, fitted, targets)
+            x, observed = _gather(history[:, pixels], windows, held_out, targets)
+            for at, penalty in enumerate(PENALTIES):
+                weights, offset = model.solve(penalty)
+                errors[at] += float((((x @ weights[..., None])[..., 0] + offset[:, None] - observed) ** 2).sum())
         return cls.fit_with(windows, training, ocean, PENALTIES[int(np.argmin(errors))], targets)
 
     @classmethod
@@ -68,20 +71,9 @@ class PixelRidge:
         target_samples: np.ndarray | None = None,
     ) -> Self:
         """Fit the weights with a penalty."""
-        targets = np.asarray(training) if target_samples is None else target_samples[training]
+        targets = np.arange(len(windows.anomaly)) if target_samples is None else target_samples
         history = windows.anomaly.numpy()[:, ocean]
-        steps = np.asarray(training)[:, None] + windows.lags
-        parts = []
-        for start in range(0, history.shape[1], PIXELS_AT_ONCE):
-            pixels = history[:, start : start + PIXELS_AT_ONCE]
-            x = pixels[steps].transpose(2, 0, 1).astype(np.float64)
-            y = pixels[targets + windows.lead - 1].T.astype(np.float64)
-            x_mean, y_mean = x.mean(1), y.mean(1)
-            x, y = x - x_mean[:, None], y - y_mean[:, None]
-            gram = x.transpose(0, 2, 1) @ x
-            gram += penalty * len(training) * np.eye(gram.shape[1])
-            weights = np.linalg.solve(gram, (x.transpose(0, 2, 1) @ y[..., None]))[..., 0]
-            parts.append((weights, y_mean - (weights * x_mean).sum(1)))
+        parts = [_Equations(history[:, p], windows, training, targets).solve(penalty) for p in _list_blocks(history)]
         weights, offset = (np.concatenate(values) for values in zip(*parts, strict=True))
         return cls(history, windows.lags, weights, offset, penalty)
 
@@ -89,8 +81,36 @@ class PixelRidge:
         """Return the forecasts of samples; see `FieldPredictor`."""
         forecast = np.empty((len(samples), len(self.offset)))
         steps = np.asarray(samples)[:, None] + self.lags
-        for start in range(0, len(self.offset), PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
+        for part in _list_blocks(self.history):
             x = self.history[:, part][steps].transpose(2, 0, 1).astype(np.float64)
             forecast[:, part] = ((x @ self.weights[part, :, None])[..., 0] + self.offset[part, None]).T
         return forecast
+
+
+class _Equations:
+    """The normal equations of some cells: one matrix of inner products a cell, whatever the penalty."""
+
+    def __init__(self, history: np.ndarray, windows: SampleWindows, samples: range, targets: np.ndarray) -> None:
+        x, y = _gather(history, windows, samples, targets)
+        self.x_mean, self.y_mean, self.samples = x.mean(1), y.mean(1), len(samples)
+        x, y = x - self.x_mean[:, None], y - self.y_mean[:, None]
+        self.gram, self.cross = x.transpose(0, 2, 1) @ x, x.transpose(0, 2, 1) @ y[..., None]
+
+    def solve(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights, of shape (cell, lag), and offsets, of shape (cell,)."""
+        lags = self.gram.shape[1]
+        weights = np.linalg.solve(self.gram + penalty * self.samples * np.eye(lags), self.cross)[..., 0]
+        return weights, self.y_mean - (weights * self.x_mean).sum(1)
+
+
+def _list_blocks(history: np.ndarray) -> list[slice]:
+    return [slice(start, start + PIXELS_AT_ONCE) for start in range(0, history.shape[1], PIXELS_AT_ONCE)]
+
+
+def _gather(
+    history: np.ndarray, windows: SampleWindows, samples: range, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs, float64 of shape (cell, sample, lag), and targets, of shape (cell, sample)."""
+    steps = np.asarray(samples)[:, None] + windows.lags
+    x = history[steps].transpose(2, 0, 1).astype(np.float64)
+    return x, history[targets[samples] + windows.lead - 1].T.astype(np.float64)
