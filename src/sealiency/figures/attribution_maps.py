@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sealiency.claims.locality import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
+from sealiency.claims.profiles import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
 from sealiency.config.figures import Figures
 from sealiency.figures import maps, style
 
