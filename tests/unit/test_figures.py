@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 from sealiency.figures.ablation import earliest_ablated, plot_ablation
 from sealiency.figures.attribution_maps import plot_attribution_maps
 from sealiency.figures.forecast import plot_forecast
@@ -388,13 +388,13 @@ def test_output_shows_land_only_in_the_instance_figure():
 def test_heatmap_hides_land_only_where_it_is_zero():
     sea = xr.DataArray([[True, True, False, False]], dims=SPACE)
     heatmap = xr.DataArray([[0.0, 1.0, 0.0, 2.0]], dims=SPACE)
-    np.testing.assert_array_equal(style.ocean_or_nonzero(heatmap, sea), [[0.0, 1.0, np.nan, 2.0]])
+    np.testing.assert_array_equal(maps.ocean_or_nonzero(heatmap, sea), [[0.0, 1.0, np.nan, 2.0]])
 
 
 def test_coastline_lies_on_the_edges_between_land_and_sea():
     sea = xr.DataArray([[True, False], [True, True]], coords={"lat": [10.0, 12.0], "lon": [0.0, 2.0]}, dims=SPACE)
     axes = Figure().subplots()
-    style.outline(axes, sea)
+    maps.outline(axes, sea)
     (lines,) = [artist for artist in axes.collections if isinstance(artist, LineCollection)]
     segments = {tuple(map(tuple, segment.tolist())) for segment in lines.get_segments()}
     assert segments == {((1.0, 9.0), (1.0, 11.0)), ((1.0, 11.0), (3.0, 11.0))}
@@ -419,7 +419,7 @@ def test_zoom_is_clipped_at_the_domain():
     axes = panel(figure_of("methods"), "DeepLIFT, month −1")
     assert axes.get_xlim() == (-48.0, -40.0)
     assert axes.get_ylim() == (53.0, 59.5)
-    corner = style.Window.around(make_instance(), lat=51, lon=-49.5, half=4)
+    corner = maps.Window.around(make_instance(), lat=51, lon=-49.5, half=4)
     assert corner == (-50.5, -45.5, 49.5, 55.0)
     np.testing.assert_array_equal(corner.crop(make_instance()["target"])["lon"], [-50, -49, -48, -47, -46])
 

@@ -5,25 +5,27 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sealiency.claims import findings
-from sealiency.claims.findings import (
-    AR1,
-    PIXEL_RIDGE,
-    RANDOM,
-    RIDGE,
-    Surveys,
-    Verdict,
-    find,
-    judge,
-    judge_agreement,
-    judge_fidelity,
-    judge_signs,
-    judge_surveys,
-    judge_teleconnections,
-    tabulate_methods,
-)
+from sealiency.claims import agreement as agreement_claim
+from sealiency.claims import known_answer, locality, memory, place, signs, teleconnections
+from sealiency.claims.evidence import Evidence
+from sealiency.claims.findings import find
+from sealiency.claims.judge import RULE, Verdict, judge
 from sealiency.claims.measures import Measure
+from sealiency.claims.surveys import AR1, PIXEL_RIDGE, RANDOM, RIDGE, Surveys
+from sealiency.claims.tables import tabulate_measures, tabulate_methods
+from sealiency.claims.telling import format_findings
 from sealiency.config.findings import Findings
+
+
+def give(measured: Surveys, leads=(1, 9), has_filter=True, settings=None, **more) -> Evidence:
+    """What a claim is judged on, with nothing where a test needs nothing."""
+    nothing = {"agreements": [], "signs": [], "fidelities": [], "method": "deeplift"}
+    return Evidence(measured, settings=settings or Findings(), leads=leads, has_filter=has_filter, **nothing | more)
+
+
+def judge_surveys(measured: Surveys, leads, has_filter: bool) -> list[dict]:
+    evidence = give(measured, leads, has_filter)
+    return [judged for claim in (locality, place, memory) for judged in claim.find(evidence)]
 
 
 def interval(low, high):
@@ -167,11 +169,11 @@ def test_too_few_bootstrap_blocks_decide_nothing():
 def test_network_that_sees_far_judges_the_absence_of_teleconnections(far, verdict):
     made = measured(LATER)
     made.series["bottleneck", 1] = [series(far_share=far)] * 3
-    (claim,) = judge_teleconnections(made, [1], 3000)
+    (claim,) = teleconnections.find(give(made, [1]))
     assert claim["verdict"] == verdict
     for kind in ("bottleneck", "none"):
         made.without_skill = [(kind, 1)]
-        assert judge_teleconnections(made, [1], 3000)[0]["verdict"] == Verdict.UNDECIDED
+        assert teleconnections.find(give(made, [1]))[0]["verdict"] == Verdict.UNDECIDED
 
 
 def test_wide_interval_of_what_comes_from_afar_decides_nothing():
@@ -179,10 +181,10 @@ def test_wide_interval_of_what_comes_from_afar_decides_nothing():
     wide = series()
     wide["far_share"] = np.linspace(0.4, 1.4, 201)
     made.series["bottleneck", 1] = [wide] * 3
-    (claim,) = judge_teleconnections(made, [1], 3000)
+    (claim,) = teleconnections.find(give(made, [1]))
     assert (claim["verdict"], claim["reason"]) == (Verdict.UNDECIDED, "the interval holds 0.01")
     del made.series["bottleneck", 1]
-    assert "no bottleneck at lead 1" in judge_teleconnections(made, [1], 3000)[0]["reason"]
+    assert "no bottleneck at lead 1" in teleconnections.find(give(made, [1]))[0]["reason"]
 
 
 def test_ridge_without_skill_has_no_say():
@@ -219,9 +221,13 @@ def agreement(control, values):
 def test_agreement_that_random_weights_show_too_is_no_evidence():
     settings, high = Findings(draws=100), np.linspace(0.97, 0.99, 12)
     own = [agreement("none", high)] * 3
-    (claim,) = judge_agreement([*own, agreement("random", high)], measured(LATER), settings)
+    (claim,) = agreement_claim.find(
+        give(measured(LATER), agreements=[*own, agreement("random", high)], settings=settings)
+    )
     assert claim["verdict"] == Verdict.EXPLAINED
-    (claim,) = judge_agreement([*own, agreement("random", high - 0.5)], measured(LATER), settings)
+    (claim,) = agreement_claim.find(
+        give(measured(LATER), agreements=[*own, agreement("random", high - 0.5)], settings=settings)
+    )
     assert claim["verdict"] == Verdict.SUPPORTED
     assert claim["value"] == pytest.approx(0.98)
 
@@ -236,11 +242,11 @@ def test_sign_reading_is_as_good_as_its_worst_combination():
         coords={"combination": ["x>0, a>0", "x<0, a<0"], "pixel": ["north", "south"]},
         attrs={"lead": 1},
     )
-    (claim,) = judge_signs([checked] * 3, measured(LATER))
+    (claim,) = signs.find(give(measured(LATER), signs=[checked] * 3))
     assert (claim["value"], claim["interval"], claim["verdict"]) == (0.7, [0.6, 0.8], Verdict.SUPPORTED)
     other = checked.copy(deep=True)
     other["fraction_low"][1, 1] = 0.4
-    assert judge_signs([checked, other, checked], measured(LATER))[0]["verdict"] == Verdict.UNDECIDED
+    assert signs.find(give(measured(LATER), signs=[checked, other, checked]))[0]["verdict"] == Verdict.UNDECIDED
 
 
 def fidelity(trained, random, shuffled=None, width=12):
@@ -265,7 +271,9 @@ def fidelity(trained, random, shuffled=None, width=12):
     ],
 )
 def test_attributions_follow_the_known_answer_only_beyond_both_controls(correlations, verdict):
-    (claim,) = judge_fidelity([fidelity(*correlations)], measured(LATER), "deeplift", True, Findings(draws=100))
+    (claim,) = known_answer.find(
+        give(measured(LATER), fidelities=[fidelity(*correlations)], settings=Findings(draws=100))
+    )
     assert claim["verdict"] == verdict
     assert len(claim["seeds"]) == 3
 
@@ -274,13 +282,19 @@ def test_without_filter_the_known_answer_needs_the_unfiltered_emulators():
     made = measured(LATER)
     compared = [fidelity(0.9, 0.3, width=1)]
     settings = Findings(draws=100)
-    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == Verdict.UNDECIDED
+    assert known_answer.find(give(made, fidelities=compared, settings=settings))[0]["verdict"] == Verdict.UNDECIDED
     made.series["unfiltered", 1] *= 3
-    assert judge_fidelity(compared, made, "deeplift", True, settings)[0]["verdict"] == Verdict.SUPPORTED
+    assert known_answer.find(give(made, fidelities=compared, settings=settings))[0]["verdict"] == Verdict.SUPPORTED
     # A run without a filter has emulators of its own for it, and shuffled targets beside them.
-    assert "no shuffled targets" in judge_fidelity(compared, made, "deeplift", False, settings)[0]["reason"]
+    assert (
+        "no shuffled targets"
+        in known_answer.find(give(made, has_filter=False, fidelities=compared, settings=settings))[0]["reason"]
+    )
     compared = [fidelity(0.9, 0.3, 0.2, width=1)]
-    assert judge_fidelity(compared, made, "deeplift", False, settings)[0]["verdict"] == Verdict.SUPPORTED
+    assert (
+        known_answer.find(give(made, has_filter=False, fidelities=compared, settings=settings))[0]["verdict"]
+        == Verdict.SUPPORTED
+    )
 
 
 def test_table_of_methods_holds_means_over_seeds():
@@ -327,16 +341,16 @@ def test_findings_are_plain_json_and_readable_text():
     found = {
         "data_set": "a | sea",
         "method": "deeplift",
-        "rule": findings.RULE,
+        "rule": RULE,
         "claims": judge_surveys(made, [1, 9], True),
-        "measures": findings.tabulate_measures(made),
+        "measures": tabulate_measures(made),
         "methods": [],
     }
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    text = findings.format_findings(found)
+    text = format_findings(found)
     assert "Importance is local" in text
     assert found["claims"][0]["value"] == found["measures"][0]["radius_50"] == "Infinity"
     assert "| ∞ [" in text
-    assert findings.RULE in text
+    assert RULE in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables} == {8, len(found["measures"][0]) + 1}

@@ -23,7 +23,7 @@ from sealiency.claims.linear_nulls import (
     sum_attributions,
     weigh_ar1,
 )
-from sealiency.claims.locality import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
+from sealiency.claims.profiles import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
 from sealiency.config.findings import Findings
 from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sealiency.claims.findings import Verdict
+from sealiency.claims.judge import Verdict
 from sealiency.config.run import parse_configuration
 from sealiency.errors import SealiencyError
 from sealiency.report.page import build_report, format_number

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sealiency.errors import SealiencyError
-from sealiency.site.jobs import LATENCY_WAIT
+from sealiency.site.running import LATENCY_WAIT
 from sealiency.site.settings import Partition, Site, find_site, parse_minutes, read_site
 from sealiency.site.slurm import wait_for_slurm
 

@@ -7,7 +7,8 @@ import yaml
 from sealiency.cli import main
 from sealiency.config.run import parse_configuration
 from sealiency.site.check import SITE_CHECKS, check_requests, check_site, check_space, read_context, run_check
-from sealiency.site.jobs import NAME, Context, FolderJob, GpuJob, MpiJob, SoftwareJob, check_jobs, parse_mpi_types
+from sealiency.site.jobs import NAME, Context, FolderJob, GpuJob, MpiJob, SoftwareJob, parse_mpi_types
+from sealiency.site.running import check_jobs
 from sealiency.site.slurm import count_gpus
 
 CONFIG = "ClusterName = test\nAccountingStorageType   = accounting_storage/slurmdbd\n"
@@ -252,7 +253,7 @@ def test_an_interruption_leaves_no_job_and_no_file(slurm, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sealiency.site.jobs._wait", interrupt)
+    monkeypatch.setattr("sealiency.site.running._wait", interrupt)
     assert main(["check-site"]) == 130
     # The stand-in's queue knows the last job only.
     assert (slurm / "cancelled").read_text() == "4\n"

@@ -1,4 +1,4 @@
-"""The house: no import runs upward, and no modules import each other in a circle."""
+"""The house: no import runs upward, no modules import each other in a circle, and none is too long to be read."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -23,6 +23,9 @@ FLOORS = (
     ("report", "notebook", "site", "recovery"),
     ("cli",),
 )
+LONGEST = 400
+# To be split.
+PENDING = {"claims.findings", "claims.linear_nulls", "experiments.fidelity"}
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -78,3 +81,11 @@ def test_no_modules_import_each_other_in_a_circle():
     # Raises CycleError, which names the circle.
     order = list(TopologicalSorter(graph).static_order())
     assert len(order) == len(MODULES)
+
+
+def test_no_module_is_longer_than_400_lines_without_a_reason():
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    long = [
+        f"{name} has {length} lines" for name, length in lengths.items() if length > LONGEST and name not in PENDING
+    ]
+    assert not long, "\n".join(long)

@@ -2,7 +2,8 @@
 
 import json
 
-from sealiency.claims.findings import find, format_findings
+from sealiency.claims.findings import find
+from sealiency.claims.telling import format_findings
 from sealiency.config.findings import Findings
 from sealiency.files import write_whole
 from sealiency.logs import log_job

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from sealiency.claims.bootstrap import draw_blocks
-from sealiency.claims.locality import measure_radius
+from sealiency.claims.profiles import measure_radius
 
 # Percentiles of the draws, the ends of a 95 % interval.
 ENDS = (2.5, 97.5)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 _REPLACEMENTS = {"zero": "zero", "climatology": "calendar-month means", "noise": "noise"}
 _DECAY_INCHES = 2.3
@@ -36,9 +36,9 @@ def plot_ablation(ablation: xr.Dataset, skill: xr.Dataset, settings: Figures) ->
     """
     ocean, colormap = ablation["ocean"], settings.colormap
     lag = earliest_ablated(ablation)
-    source = style.ocean_only(ablation["ablated_input"].sel(lag=lag), ocean)
+    source = maps.ocean_only(ablation["ablated_input"].sel(lag=lag), ocean)
     before, after, change = (
-        style.ocean_only(ablation[name], ocean) for name in ("forecast", "ablated_forecast", "difference")
+        maps.ocean_only(ablation[name], ocean) for name in ("forecast", "ablated_forecast", "difference")
     )
     outputs = style.Scale.symmetric([before, after], colormap, style.ANOMALY)
     # The change is confined to few cells, of which a percentile over the whole map knows too little.
@@ -57,17 +57,17 @@ def plot_ablation(ablation: xr.Dataset, skill: xr.Dataset, settings: Figures) ->
     which = "all months"
     if named:
         which = f"month{'s' * (len(named) > 1)} {', '.join(map(str, named))}".replace("-", "\N{MINUS SIGN}")
-    maps = 2 * (style.map_height(ablation, style.WIDTH / 2 - 1.4) + 0.5)
+    map_inches = 2 * (maps.map_height(ablation, style.WIDTH / 2 - 1.4) + 0.5)
     figure = style.new_figure(
         f"Ablation of {which} by {_REPLACEMENTS[ablation.attrs['replacement']]}: forecast of "
         f"{ablation.attrs['target_month']}, {style.lead_text(ablation.attrs['lead'])}",
-        height=maps + _DECAY_INCHES,
+        height=map_inches + _DECAY_INCHES,
     )
-    top, bottom = style.split_rows(figure, [maps, _DECAY_INCHES])
+    top, bottom = style.split_rows(figure, [map_inches, _DECAY_INCHES])
     for letter, panel, (field, scale, title) in zip("ABCD", top.subplots(2, 2).flat, panels, strict=True):
-        style.draw_map(panel, field, ocean, scale, f"{letter}: {title[0].lower()}{title[1:]}")
-        style.outline(panel, ablation["ablated"], color="black", linewidth=2.0, gid="box")
-        style.add_colorbar(top, panel, scale, "right")
+        maps.draw_map(panel, field, ocean, scale, f"{letter}: {title[0].lower()}{title[1:]}")
+        maps.outline(panel, ablation["ablated"], color="black", linewidth=2.0, gid="box")
+        maps.add_colorbar(top, panel, scale, "right")
         if letter == "D":
             _outline_reach(panel, ablation["reach"])
     _draw_decay(bottom.subplots(), ablation)

@@ -5,9 +5,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sealiency.claims.locality import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
+from sealiency.claims.profiles import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 # Neither stands in the colour maps, nor is it the grey of land.
 _NOT_EXPLAINED, _NO_VALUE = "white", "#00E5FF"
@@ -47,7 +47,7 @@ def plot_attribution_maps(attributions: xr.Dataset, skill: xr.Dataset, settings:
     figure = style.new_figure(
         f"Where attributions lie in time and space: {style.lead_text(attrs['lead'])}, "
         f"{style.method_text(attrs['method'])}, {attrs['samples']} training samples, {attrs['precision']}",
-        height=2 * (style.map_height(ocean, style.WIDTH / 2 - 1.4) + 0.5) + 0.3,
+        height=2 * (maps.map_height(ocean, style.WIDTH / 2 - 1.4) + 0.5) + 0.3,
     )
     explained = _place_on_grid(xr.ones_like(attributions["pixel_row"].load(), float), attributions).notnull()
     skipped = ocean & ~explained
@@ -55,13 +55,13 @@ def plot_attribution_maps(attributions: xr.Dataset, skill: xr.Dataset, settings:
     for letter, panel, (values, colormap, label, title) in zip("ABCD", figure.subplots(2, 2).flat, panels, strict=True):
         field = _place_on_grid(values, attributions)
         scale = style.Scale.spanning([field], colormap, label)
-        style.shade(panel, skipped, _NOT_EXPLAINED)
+        maps.shade(panel, skipped, _NOT_EXPLAINED)
         unknown = explained & field.isnull()
-        style.shade(panel, unknown, _NO_VALUE)
+        maps.shade(panel, unknown, _NO_VALUE)
         if unknown.any():
             seen[f"beyond {bounds.values[-1, 0]:g} km, or no attribution"] = _NO_VALUE
-        style.draw_map(panel, field, ocean, scale, f"{letter}: {title[0].lower()}{title[1:]}")
-        style.add_colorbar(figure, panel, scale, "right")
+        maps.draw_map(panel, field, ocean, scale, f"{letter}: {title[0].lower()}{title[1:]}")
+        maps.add_colorbar(figure, panel, scale, "right")
     if seen:
         patches = [Patch(facecolor=color, edgecolor="0.25", label=text) for text, color in seen.items()]
         figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)

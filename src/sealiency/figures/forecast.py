@@ -4,7 +4,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 
 @style.styled
@@ -27,8 +27,8 @@ def plot_forecast(instance: xr.Dataset, skill: xr.Dataset, settings: Figures) ->
     lead, month = instance.attrs["lead"], instance.attrs["target_month"]
     figure = style.new_figure(
         f"Forecast of {month}, {style.lead_text(lead)}",
-        height=style.map_height(instance, style.WIDTH / 3.3) + 1.1,
+        height=maps.map_height(instance, style.WIDTH / 3.3) + 1.1,
     )
-    style.draw_overview(figure, instance["target"], instance["forecast"], instance["ocean"], settings)
+    maps.draw_overview(figure, instance["target"], instance["forecast"], instance["ocean"], settings)
     style.mark_no_skill(figure, skill)
     return figure

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 
 @style.styled
@@ -42,7 +42,7 @@ def plot_group(
     means = skill[lead]
     heatmaps = heatmaps_by_lead[lead].sel(pixel=pixel)
     place = float(heatmaps["pixel_lat"]), float(heatmaps["pixel_lon"])
-    overview = style.map_height(means, style.WIDTH / 4.3) + 1.0
+    overview = maps.map_height(means, style.WIDTH / 4.3) + 1.0
     figure = style.new_figure(
         f"Pixel {pixel} at {style.place_text(*place)}, {style.lead_text(lead)}, "
         f"{style.method_text(heatmaps.attrs['method'])}, heatmaps over {heatmaps.attrs['samples']} training samples",
@@ -52,7 +52,7 @@ def plot_group(
 
     lags = means["lag"].sortby("lag")
     earliest = means["training_mean_input"].sel(lag=lags[0])
-    axes = style.draw_overview(
+    axes = maps.draw_overview(
         top,
         means["training_mean_target"],
         means["training_mean_forecast"],
@@ -62,18 +62,18 @@ def plot_group(
         earliest=earliest,
     )
     for panel in axes:
-        style.mark_pixel(panel, *place)
+        maps.mark_pixel(panel, *place)
 
     ocean, last = heatmaps["ocean"], lags[-1].item()
-    window = style.Window.around(heatmaps, *place, settings.zoom)
-    parts = [style.ocean_or_nonzero(heatmaps[name].sel(lag=last), ocean) for name in ("positive_mean", "negative_mean")]
+    window = maps.Window.around(heatmaps, *place, settings.zoom)
+    parts = [maps.ocean_or_nonzero(heatmaps[name].sel(lag=last), ocean) for name in ("positive_mean", "negative_mean")]
     scale = style.Scale.symmetric([window.crop(part) for part in parts], settings.colormap, style.CONTRIBUTION)
     middle = style.centred(middle, 0.62)
     axes = list(middle.subplots(1, 2))
     for panel, part, sign in zip(axes, parts, ("positive", "negative"), strict=True):
-        style.draw_map(panel, part, ocean, scale, f"Mean {sign} heatmap, {style.month_text(last)}", window)
-        style.mark_pixel(panel, *place)
-    style.add_colorbar(middle, axes[-1], scale, "inset")
+        maps.draw_map(panel, part, ocean, scale, f"Mean {sign} heatmap, {style.month_text(last)}", window)
+        maps.mark_pixel(panel, *place)
+    maps.add_colorbar(middle, axes[-1], scale, "inset")
 
     panels = bottom.subplots(1, len(heatmaps_by_lead), squeeze=False, sharey=True)[0]
     for panel, (each, of_lead) in zip(panels, sorted(heatmaps_by_lead.items()), strict=True):

@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 
 @style.styled
@@ -40,33 +40,33 @@ def plot_instance(instance: xr.Dataset, skill: xr.Dataset, settings: Figures) ->
     for panel in axes[:, 0][3:].tolist() + axes[len(letters) :, 1:].ravel().tolist():
         panel.set_axis_off()
 
-    target = style.ocean_only(instance["target"], ocean)
-    inputs = style.ocean_only(instance["input"], ocean)
-    error = style.ocean_only(instance["forecast"] - instance["target"], ocean)
+    target = maps.ocean_only(instance["target"], ocean)
+    inputs = maps.ocean_only(instance["input"], ocean)
+    error = maps.ocean_only(instance["forecast"] - instance["target"], ocean)
     anomaly = style.Scale.symmetric([target, instance["forecast"], inputs], settings.colormap, style.ANOMALY)
     mistake = style.Scale.symmetric([error], settings.colormap, style.ERROR)
     column = ((target, anomaly, "Target"), (instance["forecast"], anomaly, "Output"), (error, mistake, "Error"))
     for panel, (field, scale, title) in zip(axes[:3, 0], column, strict=True):
-        style.draw_map(panel, field, ocean, scale, title)
-        style.add_colorbar(figure, panel, scale, "inset")
+        maps.draw_map(panel, field, ocean, scale, title)
+        maps.add_colorbar(figure, panel, scale, "inset")
 
     for letter, (_, explained, source, monthly) in zip(letters, axes, strict=False):
         here = instance.sel(place=letter)
         heatmap = here["heatmap"]
         place = float(here["place_lat"]), float(here["place_lon"])
-        style.mark_pixel(axes[0, 0], *place, letter)
+        maps.mark_pixel(axes[0, 0], *place, letter)
         months = abs(heatmap).sum(("lat", "lon")).sortby("lag")
         lag = int(months["lag"].values[np.argmax(months.values)])
-        window = style.Window.around(instance, *place, settings.zoom)
-        shown = style.ocean_or_nonzero(heatmap.sel(lag=lag), ocean)
+        window = maps.Window.around(instance, *place, settings.zoom)
+        shown = maps.ocean_or_nonzero(heatmap.sel(lag=lag), ocean)
         scale = style.Scale.symmetric([window.crop(shown)], settings.colormap, style.CONTRIBUTION)
         for panel, field, colours, title in (
             (explained, shown, scale, f"{letter}: heatmap, {style.month_text(lag)}"),
             (source, inputs.sel(lag=lag), anomaly, f"{letter}: input, {style.month_text(lag)}"),
         ):
-            style.draw_map(panel, field, ocean, colours, title, window)
-            style.mark_pixel(panel, *place)
-            style.add_colorbar(figure, panel, colours, "inset")
+            maps.draw_map(panel, field, ocean, colours, title, window)
+            maps.mark_pixel(panel, *place)
+            maps.add_colorbar(figure, panel, colours, "inset")
         style.draw_months(monthly, months, style.BLACK)
         monthly.plot(lag, months.max().item(), "o", ms=8, mfc="none", mec=style.POSITIVE, mew=1.8)
         monthly.set(title=f"{letter}: monthly contribution", ylabel=style.MONTHLY)

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure, FigureBase
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 _SENSITIVITY = "Sensitivity (1), own scale"
 OWN_SCALES = {
@@ -41,7 +41,7 @@ def plot_methods(instance: xr.Dataset, skill: xr.Dataset, settings: Figures) -> 
     of single cells share a scale in each month; occlusion, guided backprop and saliency have their own.
     """
     place = float(instance["compared_lat"]), float(instance["compared_lon"])
-    overview = style.map_height(instance, style.WIDTH / 4.3) + 1.0
+    overview = maps.map_height(instance, style.WIDTH / 4.3) + 1.0
     lines = _arrange(instance["method"].values.tolist())
     heights = [overview, *[_ROW_INCHES] * 2 * len(lines)]
     figure = style.new_figure(
@@ -52,10 +52,10 @@ def plot_methods(instance: xr.Dataset, skill: xr.Dataset, settings: Figures) -> 
     first, *rows = style.split_rows(figure, heights)
     lags = instance["lag"].sortby("lag")
     earliest = instance["input"].sel(lag=lags[0])
-    axes = style.draw_overview(
+    axes = maps.draw_overview(
         first, instance["target"], instance["forecast"], instance["ocean"], settings, earliest=earliest
     )
-    style.mark_pixel(axes[-1], *place)
+    maps.mark_pixel(axes[-1], *place)
     for part, lag in ((rows[: len(lines)], lags[0]), (rows[len(lines) :], lags[-1])):
         _draw_month(part, lines, instance["method_heatmap"].sel(lag=lag), instance["ocean"], place, settings)
     style.mark_no_skill(figure, skill)
@@ -80,8 +80,8 @@ def _draw_month(
     settings: Figures,
 ) -> None:
     """Draw the heatmaps of one month, of shape [method, lat, lon], around the compared pixel, a figure a line."""
-    heatmaps = style.ocean_or_nonzero(heatmaps, ocean)
-    window = style.Window.around(heatmaps, *place, settings.zoom)
+    heatmaps = maps.ocean_or_nonzero(heatmaps, ocean)
+    window = maps.Window.around(heatmaps, *place, settings.zoom)
     # As a keyword, method would be the method of inexact look-up.
     fields = {name: heatmaps.sel({"method": name}) for line in lines for name in line}
 
@@ -97,13 +97,13 @@ def _draw_month(
         axes = list(part.subplots(1, len(line), squeeze=False)[0])
         for name, panel in zip(line, axes, strict=True):
             title = f"{style.method_text(name)}, {style.month_text(heatmaps['lag'].item())}"
-            style.draw_map(panel, fields[name], ocean, scales[name], title, window)
-            style.mark_pixel(panel, *place)
+            maps.draw_map(panel, fields[name], ocean, scales[name], title, window)
+            maps.mark_pixel(panel, *place)
         shared = [panel for name, panel in zip(line, axes, strict=True) if name not in OWN_SCALES]
         if shared:
-            style.add_colorbar(part, shared, scales[line[0]])
+            maps.add_colorbar(part, shared, scales[line[0]])
         for name, panel in zip(line, axes, strict=True):
             if name in OWN_SCALES:
-                style.add_colorbar(part, panel, scales[name])
+                maps.add_colorbar(part, panel, scales[name])
         for panel in axes[1:]:
             panel.tick_params(labelleft=False)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sealiency.config.figures import Figures
-from sealiency.figures import style
+from sealiency.figures import maps, style
 
 _PREDICTORS = {
     "emulator": ("emulator", style.POSITIVE, "o"),
@@ -106,13 +106,13 @@ def plot_skill_maps(skill: xr.Dataset, settings: Figures) -> Figure:
     )
     figure = style.new_figure(
         f"Skill of the emulator, {style.lead_text(skill.attrs['lead'])}",
-        height=len(periods) * (style.map_height(skill, style.WIDTH / 3.3) + 0.4) + 0.7,
+        height=len(periods) * (maps.map_height(skill, style.WIDTH / 3.3) + 0.4) + 0.7,
     )
     axes = figure.subplots(len(periods), len(columns), squeeze=False)
     for column, (score, scale, title) in zip(axes.T, columns, strict=True):
         for panel, period in zip(column, periods, strict=True):
-            style.draw_map(panel, score.sel(period=period), ocean, scale, f"{title}, {period}")
-        style.add_colorbar(figure, list(column), scale)
+            maps.draw_map(panel, score.sel(period=period), ocean, scale, f"{title}, {period}")
+        maps.add_colorbar(figure, list(column), scale)
     for panel in axes[:, 1:].flat:
         panel.tick_params(labelleft=False)
     style.mark_no_skill(figure, skill)

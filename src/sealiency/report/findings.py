@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from sealiency.claims.findings import Verdict
+from sealiency.claims.judge import Verdict
 from sealiency.errors import SealiencyError
 
 Interval = tuple[float | None, float | None]

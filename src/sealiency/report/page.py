@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from sealiency.claims.findings import Verdict
+from sealiency.claims.judge import Verdict
 from sealiency.errors import SealiencyError
 from sealiency.report import TEMPLATE
 from sealiency.report.captions import split_paragraphs

@@ -25,7 +25,8 @@ from sealiency.resources import (
     training_memory_mb,
     training_minutes,
 )
-from sealiency.site.jobs import Context, check_jobs
+from sealiency.site.jobs import Context
+from sealiency.site.running import check_jobs
 from sealiency.site.settings import Partition, find_site, parse_minutes, read_site
 from sealiency.site.slurm import Finding, SlurmError, call, count_gpus, parse_records
 from sealiency.site.slurm import read_configuration as read_slurm

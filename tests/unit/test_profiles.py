@@ -4,7 +4,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealiency.claims.locality import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
+from sealiency.claims.profiles import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
 
 EDGES = [0.0, 100.0, 200.0, 400.0, 1000.0]
 HALF_EARTH = 20015.0
