@@ -15,27 +15,22 @@ from sealiency.config.findings import Findings
 from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord, prepare_record
 from sealiency.errors import SealiencyError
-from sealiency.experiments import fidelity
-from sealiency.experiments.fidelity import (
-    MEASURED,
+from sealiency.experiments.fidelity import MEASURED, correlate, find_core, measure_fidelity, randomise_emulator
+from sealiency.files import write_analysis
+from sealiency.naming import name_world_files
+from sealiency.worlds import ocean_physics, ocean_truth
+from sealiency.worlds.ocean import simulate_world
+from sealiency.worlds.ocean_truth import (
     World,
     choose_predictors,
-    correlate,
-    find_core,
     find_ideal_weights,
     fit_weights,
     ideal_weights_unfiltered,
-    measure_fidelity,
     place_cells,
-    randomise_emulator,
     read_world,
     simulate_filtered,
     trace_back,
 )
-from sealiency.files import write_analysis
-from sealiency.naming import name_world_files
-from sealiency.worlds import ocean_physics
-from sealiency.worlds.ocean import simulate_world
 
 SETTINGS = SyntheticWorld(resolution=5, years=60, years_per_file=30, seed=3)
 REGION = Region(south=5, north=65, west=-80, east=0)
@@ -194,7 +189,7 @@ def test_fit_on_a_filtered_simulation_approaches_the_exact_predictor(world, cell
     target = series[:, np.searchsorted(neighbours, cell)]
     leads = [1, 6]
     fitted = dict(zip(leads, fit_weights(series, target, leads, LAGS), strict=True))
-    exact = {lead: _solve_exactly(world, cell, neighbours, lead, LAGS, WIDTH, fidelity.RIDGE) for lead in leads}
+    exact = {lead: _solve_exactly(world, cell, neighbours, lead, LAGS, WIDTH, ocean_truth.RIDGE) for lead in leads}
     for lead in leads:
         assert correlate(fitted[lead], exact[lead]) > 0.97
         assert fitted[lead].ravel() @ exact[lead].ravel() / (exact[lead] ** 2).sum() == pytest.approx(1, abs=0.05)
@@ -224,7 +219,7 @@ def test_predictors_hold_what_comes_from_afar(world, cell, unfiltered_record, mo
     assert distance[chosen].max() > 600
     assert set(np.flatnonzero(distance <= 600)) <= set(chosen)
     assert row[distance <= 600].sum() < 0.7 * row.sum()
-    monkeypatch.setattr(fidelity, "MOST_CELLS", 5)
+    monkeypatch.setattr(ocean_truth, "MOST_CELLS", 5)
     few = choose_predictors(world.propagator, cell, 9, distance, 600)
     assert len(few) == 5
     assert cell in few

@@ -24,7 +24,7 @@ from sealiency.figures.training import plot_training
 
 SETTINGS = Figures(dpi=50, zoom=4)
 METHODS = ("integrated_gradients", "guided_backprop", "deeplift", "deeplift_shap")
-PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge")
+PREDICTORS = ("emulator", "persistence", "damped_persistence", "ridge", "inverse_model", "eof_ridge")
 LAT, LON, LAG = np.arange(50.0, 60.0), np.arange(-50.0, -34.0), np.arange(-6, 0)
 SPACE = ("lat", "lon")
 COORDS = {"lat": LAT, "lon": LON, "lag": LAG}
@@ -69,7 +69,7 @@ def make_skill(lead: int = 1, beats: int = 1, periods: tuple[str, ...] = ("valid
     dims, shape = ("period", "predictor"), (len(periods), len(PREDICTORS))
     land = np.where(ocean(), 1.0, np.nan)
     rmse = (0.4 + 0.05 * random(*shape, seed=lead)) * land
-    means = np.tile([0.3 if beats else 0.5, 0.4, 0.38, 0.35], (len(periods), 1)) + 0.01 * lead
+    means = np.tile([0.3 if beats else 0.5, 0.4, 0.38, 0.35, 0.45, 0.34], (len(periods), 1)) + 0.01 * lead
     return xr.Dataset(
         {
             "rmse": ((*dims, *SPACE), rmse),

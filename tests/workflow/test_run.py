@@ -14,6 +14,7 @@ import xarray as xr
 
 from cf_check import find_faults
 from sealiency.errors import SealiencyError
+from sealiency.skill.evaluation import PREDICTORS
 from small_run import REPOSITORY, Workflow
 
 pytestmark = pytest.mark.workflow
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.workflow
 def test_every_run_ends_with_a_report_and_a_summary(finished):
     summary = json.loads((finished.results / "summary.json").read_text())
     assert {(row["lead"], row["predictor"]) for row in summary["skill"]} == {
-        (lead, predictor) for lead in (1, 6) for predictor in ("emulator", "persistence", "damped_persistence", "ridge")
+        (lead, predictor) for lead in (1, 6) for predictor in PREDICTORS
     }
     assert set(summary["worst_completeness_error"]) == {"1", "6"}
     assert all(0 <= error <= 1e-6 for error in summary["worst_completeness_error"].values())

@@ -8,9 +8,10 @@ from sealiency.config.findings import Findings
 from sealiency.data.places import list_pixels
 from sealiency.data.prepare import PreparedRecord
 from sealiency.emulators.emulator import load_emulator
-from sealiency.experiments.fidelity import find_ideal_weights, measure_fidelity, name_emulators, read_world
+from sealiency.experiments.fidelity import measure_fidelity, name_emulators
 from sealiency.files import write_analysis
 from sealiency.logs import log_job
+from sealiency.worlds.ocean_truth import find_ideal_weights, read_world
 
 
 def main(job):

@@ -15,6 +15,8 @@ _PREDICTORS = {
     "persistence": ("persistence", style.BLACK, "s"),
     "damped_persistence": ("damped persistence", style.NEGATIVE, "^"),
     "ridge": ("ridge regression", "#009E73", "D"),
+    "eof_ridge": ("ridge regression and EOFs", "#CC79A7", "v"),
+    "inverse_model": ("linear inverse model", "#E69F00", "P"),
 }
 _PERIODS = ("validation", "test")
 _SCORES = {"rmse_mean": "RMSE\n(standard deviations)", "acc_mean": "Anomaly correlation (1)"}
@@ -50,7 +52,7 @@ def plot_skill(skill_by_lead: Mapping[int, xr.Dataset], settings: Figures) -> Fi
         # One lead or two stand as close together as three.
         side = 0.5 + max(0, 3 - len(leads)) / 2
         panel.set(xlabel="Lead (months)", xlim=(-side, len(leads) - 1 + side))
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     style.mark_no_skill(figure, *(skill_by_lead[lead] for lead in leads))
     return figure
 
@@ -64,7 +66,7 @@ def _draw_score(axes: Axes, scores: list[xr.DataArray], period: str) -> None:
             else np.nan
             for score in scores
         ]
-        places = np.arange(len(scores)) + 0.15 * (rank - (len(_PREDICTORS) - 1) / 2)
+        places = np.arange(len(scores)) + 0.12 * (rank - (len(_PREDICTORS) - 1) / 2)
         axes.plot(places, known, marker, ms=8, color=color, mec="white", mew=0.6, label=label, gid=name)
     axes.axhline(0, color="0.5", lw=0.8, zorder=0)
     axes.grid(axis="y", color="0.9", lw=0.6)

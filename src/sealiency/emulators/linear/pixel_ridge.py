@@ -17,7 +17,7 @@ PIXELS_AT_ONCE = 512
 class PixelRidge:
     """One ridge regression a cell; the penalty is the one with the least error on the last fifth of the training samples.
 
-    The nulls of the findings (`neighbourhood_ridge.py`) solve the same regression in its dual form, pixel by pixel and with a
+    The nulls of the findings (`point_ridge.py`) solve the same regression in its dual form, pixel by pixel and with a
     penalty of each pixel's own, because their inputs are many cells.
     """
 

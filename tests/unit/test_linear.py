@@ -7,27 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealiency.claims.linear_nulls import (
-    CONSTANT,
-    DECAY_SAMPLES,
-    DECAYS,
-    NOISE,
-    PENALTIES,
-    PREDICTORS,
-    LinearPredictor,
-    estimate_phi,
-    fit_linear,
-    fit_neighbourhood,
-    fit_ridge,
-    split_for_penalty,
-    sum_attributions,
-    weigh_ar1,
-)
+from sealiency.claims.linear_nulls import PREDICTORS, fit_linear, sum_attributions
 from sealiency.claims.profiles import measure_mean_lag, measure_radius, measure_recent_share, sum_profile
 from sealiency.config.findings import Findings
 from sealiency.data.places import measure_distance
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import choose_samples
+from sealiency.emulators.linear.ar1 import NOISE, estimate_phi, weigh_ar1
+from sealiency.emulators.linear.neighbourhood_ridge import DECAY_SAMPLES, DECAYS, fit_neighbourhood
+from sealiency.emulators.linear.point_predictor import CONSTANT, PointPredictor
+from sealiency.emulators.linear.point_ridge import PENALTIES, fit_ridge, split_for_penalty
 from sealiency.errors import SealiencyError
 from sealiency.files import read_netcdf, write_netcdf
 from small_world import HISTORY, SAMPLES, make_sst, prepare_sst
@@ -292,7 +281,7 @@ def test_decay_penalises_squared_weights_by_distance(noisy, monkeypatch):
     # Noise enough for a penalty that both ways of solving can bear.
     target = noisy[1] + 2 * np.random.default_rng(7).normal(size=90)
     distance = np.array([0.0, 300.0, 800.0])
-    monkeypatch.setattr("sealiency.claims.linear_nulls.DECAYS", (400.0,))
+    monkeypatch.setattr("sealiency.emulators.linear.neighbourhood_ridge.DECAYS", (400.0,))
     found = fit_neighbourhood(series, target, distance, TRAINING, **SHORT)
     x, y = windows(series, TRAINING), np.array([target[k + SHORT["lead"] - 1] for k in TRAINING])
     centred = x - x.mean(0)
@@ -323,14 +312,14 @@ def test_decay_is_the_one_that_forecasts_the_last_fifth_best(source):
 
 
 def test_without_decay_it_is_the_ordinary_ridge(noisy, monkeypatch):
-    monkeypatch.setattr("sealiency.claims.linear_nulls.DECAYS", DECAYS[:1])
+    monkeypatch.setattr("sealiency.emulators.linear.neighbourhood_ridge.DECAYS", DECAYS[:1])
     found = fit_neighbourhood(*noisy, np.array([0.0, 300.0, 800.0]), TRAINING, **SHORT)
     assert found.decay == np.inf
     np.testing.assert_array_equal(found.weights, fit_ridge(*noisy, TRAINING, **SHORT).weights)
 
 
 def test_last_samples_choose_the_decay_and_all_are_fitted_on(monkeypatch):
-    monkeypatch.setattr("sealiency.claims.linear_nulls.DECAY_SAMPLES", 40)
+    monkeypatch.setattr("sealiency.emulators.linear.neighbourhood_ridge.DECAY_SAMPLES", 40)
     series = simulate_ar1(0.5, 90, seed=5, cells=(30,))
     target = simulate_ar1(0.5, 90, seed=6)
     # Far inputs matter at first, near ones later.
@@ -361,7 +350,7 @@ def test_decay_that_leaves_a_constant_is_not_chosen(noisy):
 
 
 def test_without_choice_there_is_no_decay(noisy, monkeypatch):
-    monkeypatch.setattr("sealiency.claims.linear_nulls.DECAY_SAMPLES", 8)
+    monkeypatch.setattr("sealiency.emulators.linear.neighbourhood_ridge.DECAY_SAMPLES", 8)
     found = fit_neighbourhood(*noisy, np.array([0.0, 300.0, 800.0]), TRAINING, **SHORT)
     assert found.decay == np.inf
     np.testing.assert_array_equal(found.weights, fit_ridge(*noisy, TRAINING, **SHORT).weights)
@@ -549,4 +538,4 @@ def test_predictor_forecasts_window_by_window():
     weights = np.arange(6.0).reshape(3, 2)
     series = simulate_ar1(0.5, 12, cells=(2,))
     expected = [(weights * series[k - 3 : k]).sum() + 7 for k in range(4, 9)]
-    np.testing.assert_allclose(LinearPredictor(weights, 7.0).forecast(series, range(4, 9)), expected)
+    np.testing.assert_allclose(PointPredictor(weights, 7.0).forecast(series, range(4, 9)), expected)
