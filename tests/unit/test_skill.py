@@ -141,7 +141,7 @@ def test_ridge_finds_an_exact_linear_relation(tmp_path, emulator, lead):
 
 def test_ridge_is_the_textbook_solution(record, emulator, split, monkeypatch):
     monkeypatch.setattr("sealiency.emulators.linear.pixel_ridge.PENALTIES", (0.3,))
-    monkeypatch.setattr("sealiency.skill.evaluation.PIXELS_AT_ONCE", 10)
+    monkeypatch.setattr("sealiency.emulators.linear.pixel_ridge.PIXELS_AT_ONCE", 10)
     skill = evaluate_emulator(emulator, record, split)
     for row, column in ((2, 2), (7, 3)):
         series = record.anomaly[:, row, column].double().numpy()

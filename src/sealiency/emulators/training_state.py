@@ -174,7 +174,7 @@ class TrainingState:
         return math.sqrt(squared / len(self.split.validation))
 
     def take_as_it_is(self) -> None:
-        """Take the network without training: the user's, or one of random weights."""
+        """Take the network as it is before training: the user's, one of random weights, or what its skip forecasts."""
         if self.settings.control == "random":
             self._randomise()
         self.network.eval()
