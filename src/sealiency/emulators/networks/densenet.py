@@ -108,6 +108,8 @@ class DenseNet(Forecaster):
             for middle_size, size in zip(halfway, grid, strict=True):
                 _check_nearest(middle_size // 2, middle_size)
                 _check_nearest(middle_size, size)
+        # Drawn first, as before there were other kinds: a seed gives the weights that it gave.
+        output = Composition(decoder // 4, 1, BLOCK_KERNEL)
         coarsest = (halfway[0] // 2, halfway[1] // 2)
         self.layers = nn.Sequential(
             OrderedDict(
@@ -127,7 +129,7 @@ class DenseNet(Forecaster):
                 upsampling_2=nn.Sequential(
                     Composition(decoder, decoder // 2, 1),
                     UpsamplingComposition(decoder // 2, decoder // 4, grid, settings.upsampling),
-                    Composition(decoder // 4, 1, BLOCK_KERNEL),
+                    output,
                 ),
             )
         )
