@@ -14,7 +14,7 @@ from sealiency.naming import expand_path
 
 
 class Own(Forecaster):
-    """The user's network, which says itself how it drops out.
+    """The user's network; its dropout is its own.
 
     Parameters
     ----------
