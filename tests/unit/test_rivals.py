@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import sealiency
 from sealiency.config.networks import parse_network
 from sealiency.data.samples import SampleWindows
 from sealiency.emulators.emulator import load_emulator
@@ -15,7 +16,8 @@ from sealiency.emulators.linear.predictor import gather_months, gather_targets, 
 from sealiency.emulators.linear.registry import RIVALS
 from sealiency.emulators.networks.registry import build_network
 from sealiency.emulators.training import train_and_save
-from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
+from sealiency.errors import SealiencyError
+from small_world import HISTORY, NETWORK, SAMPLES, TRAINING, disturb
 
 MONTHS, GRID = 400, (5, 6)
 OCEAN = np.arange(30).reshape(GRID) % 7 != 0
@@ -143,6 +145,27 @@ def test_a_convolution_as_skip_is_trained_from_persistence_on():
     x = torch.randn(2, 6, 9, 8)
     assert torch.equal(network.eval().forecast_skip(x), x[:, -1])
     assert {name for name, _ in network.named_parameters() if name.startswith("skip")} == {"skip.weight", "skip.bias"}
+
+
+@pytest.mark.parametrize("skip", ["persistence", "ridge", "convolution"])
+def test_attributions_of_skip_and_network_sum_to_those_of_all(skip):
+    torch.manual_seed(0)
+    network = disturb(build_network(parse_network({"kind": "unet", "channels": 4, "skip": skip}), 6, (9, 8))).double()
+    x = torch.randn(2, 6, 9, 8, dtype=torch.float64)
+    both, linear, rest = (
+        sealiency.attribute(network.take_part(part), x, [(4, 3), (0, 7)]) for part in ("all", "skip", "network")
+    )
+    np.testing.assert_allclose(linear + rest, both, rtol=1e-10, atol=1e-12)
+    assert abs(linear).max() > 0
+    assert abs(rest).max() > 0
+
+
+def test_a_part_that_is_not_there_is_refused():
+    network = build_network(parse_network({"kind": "unet", "channels": 4}), 6, (9, 8))
+    with pytest.raises(SealiencyError, match="the network has no skip"):
+        network.take_part("skip")
+    with pytest.raises(SealiencyError, match="part 'ridge' is not one of all, skip, network"):
+        network.take_part("ridge")
 
 
 def test_the_old_name_of_the_skip_is_refused_with_the_new_one():

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sealiency.attribution.graph.operations.operation import LinearOperation, Part, Rows, add_rows
 from sealiency.attribution.graph.operations.pointwise import Activation
-from sealiency.attribution.graph.tracing import trace
+from sealiency.attribution.graph.tracing import find_like, trace
 from sealiency.attribution.graph.windows import GridShape, Window, surround, whole
 from sealiency.errors import SealiencyError
 
@@ -80,7 +80,7 @@ class Engine:
     ) -> None:
         self.graph = trace(network, history, grid)
         self.grid, self.precision, self.guided = grid, precision, guided
-        self.item_size = next(network.parameters(), torch.zeros(())).element_size()
+        self.item_size = find_like(network).element_size()
         self.place = {number: at for at, number in enumerate(self.graph.activations)}
         for node in self.graph.nodes.values():
             if isinstance(node.operation, LinearOperation):

@@ -1,5 +1,6 @@
 """Attribution of a network that is at hand: arrays in, xarray out."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sealiency.attribution.completeness import check_completeness, measure_completeness
+from sealiency.attribution.graph.tracing import find_like
 from sealiency.attribution.methods import METHODS, build_method
 from sealiency.config.attribution import Attribution
 from sealiency.conventions import LAG
@@ -53,7 +55,10 @@ def attribute(
     """
     if method not in METHODS:
         raise SealiencyError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    like = next(iter(network.parameters()), torch.zeros(()))
+    like = find_like(network)
+    if not any(True for _ in itertools.chain(network.parameters(), network.buffers())):
+        # A network without numbers has no precision of its own.
+        like = like.to(torch.as_tensor(inputs).dtype)
     fields = _take(inputs, "inputs", like)
     lags, rows, columns = fields.shape[1:]
     zero = torch.zeros(1, *fields.shape[1:], dtype=fields.dtype, device=fields.device)

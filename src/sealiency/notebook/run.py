@@ -128,7 +128,14 @@ class Run:
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
     def explain(
-        self, lead: int, lat: float, lon: float, sample: int, method: str = "deeplift", seed: int | None = None
+        self,
+        lead: int,
+        lat: float,
+        lon: float,
+        sample: int,
+        method: str = "deeplift",
+        seed: int | None = None,
+        part: str = "all",
     ) -> xr.DataArray:
         """Explain one forecast of the ocean pixel nearest to a place.
 
@@ -144,6 +151,8 @@ class Run:
             Name of an attribution method.
         seed
             Training seed; None for the first.
+        part
+            The part of the forecast that is explained: `all`, the linear `skip`, or what the `network` adds to it.
 
         Returns
         -------
@@ -154,7 +163,7 @@ class Run:
         Raises
         ------
         SealiencyError
-            If the run has no such lead, seed or sample, no ocean pixel is near, or attributions are not complete.
+            If the run has no such lead, seed, sample or part, no ocean pixel is near, or attributions are not complete.
         """
         from sealiency.config.attribution import Pixel
         from sealiency.data.places import locate_pixel
@@ -173,7 +182,7 @@ class Run:
             Pixel(name="asked", lat=lat, lon=lon), record.ocean.numpy(), record.lat, record.lon, "the place"
         )
         inputs = SampleWindows(record.anomaly, lead, emulator.history).inputs([sample])
-        found = attribute(emulator.network, inputs, [(row, column)], method)[0, 0]
+        found = attribute(emulator.network.take_part(part), inputs, [(row, column)], method)[0, 0]
         found = found.drop_vars(["row", "column"]).assign_coords(
             lat=record.statistics["lat"], lon=record.statistics["lon"]
         )

@@ -4,6 +4,7 @@ A value of the network is (sample, channel, row, column). Where the network lays
 in one line, only the names of the axes are kept, and the operations work on the usual layout.
 """
 
+import itertools
 import warnings
 from typing import Any
 
@@ -64,9 +65,15 @@ def trace(network: nn.Module, history: int, grid: GridShape) -> Graph:
         the output has another shape; operation and layer are named.
     """
     refuse_training(network)
-    like = next(iter(network.parameters()), torch.zeros(()))
+    like = find_like(network)
     program = _export(network, like.new_zeros(SAMPLES, history, *grid))
     return _Tracer(network, program, Shape(history, grid), like.detach()).read()
+
+
+def find_like(network: nn.Module) -> Tensor:
+    """Return a tensor on the network's device and in its precision: of its numbers, or in float32 where it has none."""
+    numbers = itertools.chain(network.parameters(), network.buffers())
+    return next((values for values in numbers if values.is_floating_point()), torch.zeros(()))
 
 
 def refuse_training(network: nn.Module) -> None:

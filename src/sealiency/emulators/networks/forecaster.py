@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sealiency.config.networks import Network
 from sealiency.emulators.networks.skip import build_skip
+from sealiency.errors import SealiencyError
 
 
 class Forecaster(nn.Module, ABC):
@@ -39,6 +40,18 @@ class Forecaster(nn.Module, ABC):
         """The layer that gives the output: the last one that has weights."""
         return [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
 
+    def take_part(self, part: str) -> nn.Module:
+        """Return a network of its own that forecasts a part: `skip`, `network` for what the layers give, or `all`.
+
+        Attributions of the two parts sum to those of all.
+        """
+        if part == "skip" and self.skip is None:
+            raise SealiencyError("part skip: the network has no skip; set network.skip, or ask for all")
+        modules = {"all": self, "skip": self.skip, "network": _Change(self)}
+        if (found := modules.get(part)) is None:
+            raise SealiencyError(f"part {part!r} is not one of {', '.join(modules)}")
+        return found.eval()
+
     def begin_at_skip(self) -> None:
         """Let a network with a skip forecast what the skip does before it is trained."""
         if self.skip is not None:
@@ -60,6 +73,17 @@ class Forecaster(nn.Module, ABC):
         """
         change = self.change(x)
         return change if self.skip is None else self.skip(x) + change
+
+
+class _Change(nn.Module):
+    """What the layers of a network give, as a network of its own."""
+
+    def __init__(self, network: Forecaster) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.change(x)
 
 
 class LinearBottleneck(nn.Module):
