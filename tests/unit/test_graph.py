@@ -17,6 +17,8 @@ from sealiency.attribution.engine import Engine
 from sealiency.attribution.graph.reach import find_reach
 from sealiency.attribution.graph.tracing import trace
 from sealiency.attribution.methods import build_method
+from sealiency.config.networks import UNetwork
+from sealiency.emulators.networks.registry import build_network
 from sealiency.errors import SealiencyError
 
 HISTORY = 3
@@ -223,6 +225,7 @@ NETWORKS = {
         nn.Dropout(0.5), nn.ReLU(), conv(8, 1, padding_mode="reflect"),
     ),
     "masked": lambda grid: Masked(grid),
+    "unet": lambda grid: build_network(UNetwork(kind="unet", channels=5), HISTORY, grid),
     # A hidden layer over cells is of another size than any grid.
     "hidden_cells": lambda grid: sequence(
         nn.Flatten(2), nn.Linear(grid[0] * grid[1], 7), nn.ReLU(), nn.Linear(7, grid[0] * grid[1]),
