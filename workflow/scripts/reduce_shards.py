@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 from mpi4py import MPI
@@ -28,6 +29,8 @@ def main():
             blocks = plan.pop("blocks")
             reduce_attributions(a.prepared, a.emulator, a.shards, blocks, plan, a.target, a.ranks, world)
     except SystemExit:
+        # mpiexec drops what it has not passed on yet when it ends the ranks.
+        time.sleep(1)
         # The others would wait for this rank for ever.
         world.Abort(1)
 
