@@ -12,7 +12,7 @@ from sealiency.emulators.linear.eof_ridge import EofRidge
 from sealiency.emulators.linear.eofs import find_eofs, list_truncations
 from sealiency.emulators.linear.inverse_model import InverseModel
 from sealiency.emulators.linear.pixel_ridge import PixelRidge
-from sealiency.emulators.linear.predictor import gather_months, gather_targets, split_training
+from sealiency.emulators.linear.predictor import split_training, take_known_months, take_targets
 from sealiency.emulators.linear.registry import RIVALS
 from sealiency.emulators.networks.registry import build_network
 from sealiency.emulators.training import train_and_save
@@ -48,8 +48,8 @@ def test_the_inverse_model_finds_the_propagator():
     expected = eigenvalues[np.abs(eigenvalues) > 1e-6]
     found = np.linalg.eigvals(model.propagator)
     np.testing.assert_allclose(found[np.argsort(found.imag)], expected[np.argsort(expected.imag)], atol=0.15)
-    months = gather_months(windows, OCEAN)
-    observed = gather_targets(months, windows, LATER)
+    months = take_known_months(windows, OCEAN, range(MONTHS + 1))
+    observed = take_targets(windows, OCEAN, LATER)
     error, true_error = (
         ((forecast - observed) ** 2).mean()
         for forecast in (model.forecast(LATER), months[np.asarray(LATER) - 1] @ true.T)
@@ -60,7 +60,7 @@ def test_the_inverse_model_finds_the_propagator():
 
 def test_eofs_are_orthonormal_patterns_that_hold_the_variance():
     windows, _ = make_waves(noise=0.3)
-    months = gather_months(windows, OCEAN)
+    months = take_known_months(windows, OCEAN, range(MONTHS + 1))
     eofs = find_eofs(months, AREA)
     np.testing.assert_allclose(eofs.patterns @ eofs.patterns.T, np.eye(5), atol=1e-8)
     np.testing.assert_allclose(eofs.compose(eofs.project(months, 5)), months, atol=1e-5)
@@ -72,8 +72,7 @@ def test_eofs_are_orthonormal_patterns_that_hold_the_variance():
 
 def test_patterns_help_where_other_cells_know_more_and_are_left_out_where_they_do_not():
     windows, _ = make_waves(noise=0.3)
-    months = gather_months(windows, OCEAN)
-    observed = gather_targets(months, windows, LATER)
+    observed = take_targets(windows, OCEAN, LATER)
     ridge, both = (kind.fit(windows, TRAINING_SAMPLES, OCEAN, AREA) for kind in (PixelRidge, EofRidge))
     errors = [((model.forecast(LATER) - observed) ** 2).mean() for model in (ridge, both)]
     assert both.coefficients.shape[0] == 5

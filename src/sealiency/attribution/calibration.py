@@ -77,7 +77,7 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
     network = build_network(configuration.network, configuration.samples.history, grid)
     for parameter in network.parameters():
         if parameter.ndim == 4:
-            # A residual network begins with zeros.
+            # A network with a skip begins with zeros.
             torch.nn.init.kaiming_normal_(parameter)
     emulator = Emulator(
         network=network.eval(),

@@ -79,11 +79,6 @@ class TrainingState:
             generator = np.random.default_rng(settings.seed)
             for period in (split.training, split.validation):
                 self.target_samples[period.start : period.stop] = generator.permutation(period)
-        if isinstance(self.network.skip, PixelRidgeSkip):
-            # Before training, and on what the control has for targets.
-            ridge = PixelRidge.fit(self.windows, split.training, ocean.numpy(), target_samples=self.target_samples)
-            LOGGER.info("ridge regression of the skip: penalty %g", ridge.penalty)
-            self.network.skip.take(torch.from_numpy(ridge.weights), torch.from_numpy(ridge.offset), self.ocean)
         validation = list(split.validation)
         persistence = masked_mse(self.windows.persistence(validation), self._targets(validation).cpu(), ocean)
         self.persistence_rmse = math.sqrt(persistence.item())
@@ -175,6 +170,7 @@ class TrainingState:
 
     def take_as_it_is(self) -> None:
         """Take the network as it is before training: the user's, one of random weights, or what its skip forecasts."""
+        self._fit_skip()
         if self.settings.control == "random":
             self._randomise()
         self.network.eval()
@@ -189,6 +185,16 @@ class TrainingState:
                 "seconds": 0.0,
             }
         )
+
+    def _fit_skip(self) -> None:
+        if not isinstance(self.network.skip, PixelRidgeSkip):
+            return
+        # On what the control has for targets.
+        ridge = PixelRidge.fit(
+            self.windows, self.split.training, self.ocean.cpu().numpy(), target_samples=self.target_samples
+        )
+        LOGGER.info("ridge regression of the skip: penalty %g", ridge.penalty)
+        self.network.skip.take(torch.from_numpy(ridge.weights), torch.from_numpy(ridge.offset), self.ocean)
 
     def _randomise(self) -> None:
         """Draw random weights, with outputs of the size that training would aim at."""

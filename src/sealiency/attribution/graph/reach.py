@@ -12,7 +12,7 @@ def find_reach(network: nn.Module, history: int, box: np.ndarray) -> np.ndarray:
 
     A mask is passed through the operations in place of values: a cell is reached where any of the cells that it is computed
     from is. Only kernel sizes, strides, padding and interpolation sizes count, so nothing cancels or underflows, and
-    weights that happen to be zero, as those of a residual network's last convolution are at first, are no obstacle.
+    weights that happen to be zero, as those of the last convolution beside a skip are at first, are no obstacle.
 
     Parameters
     ----------

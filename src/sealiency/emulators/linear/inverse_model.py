@@ -7,7 +7,7 @@ import numpy as np
 
 from sealiency.data.samples import SampleWindows
 from sealiency.emulators.linear.eofs import Eofs, find_eofs, list_truncations
-from sealiency.emulators.linear.predictor import gather_months, gather_targets, split_training
+from sealiency.emulators.linear.predictor import split_training, take_known_months, take_last_months, take_targets
 
 
 @dataclass
@@ -17,8 +17,9 @@ class InverseModel:
     The number of patterns is the one with the least error, weighted by area, on the last fifth of the training samples.
     """
 
-    months: np.ndarray
-    """Anomalies, float64 of shape (month, cell)."""
+    windows: SampleWindows
+    ocean: np.ndarray
+    """Bool of shape (lat, lon)."""
     eofs: Eofs
     propagator: np.ndarray
     """G to the power of the lead, float64 of shape (pattern, pattern)."""
@@ -26,25 +27,22 @@ class InverseModel:
     @classmethod
     def fit(cls, windows: SampleWindows, training: range, ocean: np.ndarray, area: np.ndarray) -> Self:
         """Choose the truncation and fit the propagator; see `FieldPredictor`."""
-        months = gather_months(windows, ocean)
         fitted, held_out = split_training(windows, training)
-        first = months[: fitted.stop - 1]
+        first, observed = take_known_months(windows, ocean, fitted), take_targets(windows, ocean, held_out)
         eofs = find_eofs(first, area)
         errors = {}
         for truncation in list_truncations(eofs, len(first)):
-            model = cls(months, eofs, _propagate(eofs.project(first, truncation), windows.lead))
-            error = model.forecast(held_out) - gather_targets(months, windows, held_out)
-            errors[truncation] = float((error**2 @ area).sum())
+            model = cls(windows, ocean, eofs, _propagate(eofs.project(first, truncation), windows.lead))
+            errors[truncation] = float(((model.forecast(held_out) - observed) ** 2 @ area).sum())
         best = min(errors, key=lambda truncation: errors[truncation], default=0)
-        # The last training sample reads up to the month before its own number.
-        known = months[: training.stop - 1]
+        known = take_known_months(windows, ocean, training)
         eofs = find_eofs(known, area)
-        return cls(months, eofs, _propagate(eofs.project(known, best), windows.lead))
+        return cls(windows, ocean, eofs, _propagate(eofs.project(known, best), windows.lead))
 
     def forecast(self, samples: range) -> np.ndarray:
         """Return the forecasts of samples; see `FieldPredictor`."""
-        components = self.eofs.project(self.months[np.asarray(samples) - 1], len(self.propagator))
-        return self.eofs.compose(components @ self.propagator.T)
+        last = take_last_months(self.windows, self.ocean, samples)
+        return self.eofs.compose(self.eofs.project(last, len(self.propagator)) @ self.propagator.T)
 
 
 def _propagate(components: np.ndarray, lead: int) -> np.ndarray:

@@ -6,24 +6,25 @@ from typing import Self
 import numpy as np
 
 from sealiency.data.samples import SampleWindows
-from sealiency.emulators.linear.predictor import gather_months, gather_targets
+from sealiency.emulators.linear.predictor import take_last_months, take_targets
 
 
 @dataclass
 class Persistence:
     """The last month's anomaly, as it is."""
 
-    months: np.ndarray
-    """Anomalies, float64 of shape (month, cell)."""
+    windows: SampleWindows
+    ocean: np.ndarray
+    """Bool of shape (lat, lon)."""
 
     @classmethod
     def fit(cls, windows: SampleWindows, training: range, ocean: np.ndarray, area: np.ndarray) -> Self:
         """Fit nothing; see `FieldPredictor`."""
-        return cls(gather_months(windows, ocean))
+        return cls(windows, ocean)
 
     def forecast(self, samples: range) -> np.ndarray:
         """Return the forecasts of samples; see `FieldPredictor`."""
-        return self.months[np.asarray(samples) - 1]
+        return take_last_months(self.windows, self.ocean, samples)
 
 
 @dataclass
@@ -36,10 +37,9 @@ class DampedPersistence(Persistence):
     @classmethod
     def fit(cls, windows: SampleWindows, training: range, ocean: np.ndarray, area: np.ndarray) -> Self:
         """Fit the factors; see `FieldPredictor`."""
-        months = gather_months(windows, ocean)
-        last, target = months[np.asarray(training) - 1], gather_targets(months, windows, training)
+        last, target = take_last_months(windows, ocean, training), take_targets(windows, ocean, training)
         power = (last**2).sum(0)
-        return cls(months, np.divide((last * target).sum(0), power, out=np.zeros_like(power), where=power > 0))
+        return cls(windows, ocean, np.divide((last * target).sum(0), power, out=np.zeros_like(power), where=power > 0))
 
     def forecast(self, samples: range) -> np.ndarray:
         """Return the forecasts of samples; see `FieldPredictor`."""

@@ -39,11 +39,16 @@ def split_training(windows: SampleWindows, training: range) -> tuple[range, rang
     return range(training.start, cut), range(min(cut + len(windows.lags), training.stop - 1), training.stop)
 
 
-def gather_months(windows: SampleWindows, ocean: np.ndarray) -> np.ndarray:
-    """Return the anomalies of the ocean cells, float64 of shape (month, cell)."""
-    return windows.anomaly.numpy()[:, ocean].astype(np.float64)
+def take_targets(windows: SampleWindows, ocean: np.ndarray, samples: range) -> np.ndarray:
+    """Return the targets of samples in the ocean cells, float64 of shape (sample, cell)."""
+    return windows.targets(samples).numpy()[:, ocean].astype(np.float64)
 
 
-def gather_targets(months: np.ndarray, windows: SampleWindows, samples: range) -> np.ndarray:
-    """Return the targets of samples from anomalies by month, of shape (sample, cell)."""
-    return months[np.asarray(samples) + windows.lead - 1]
+def take_last_months(windows: SampleWindows, ocean: np.ndarray, samples: range) -> np.ndarray:
+    """Return the last input months of samples in the ocean cells, float64 of shape (sample, cell)."""
+    return windows.persistence(samples).numpy()[:, ocean].astype(np.float64)
+
+
+def take_known_months(windows: SampleWindows, ocean: np.ndarray, samples: range) -> np.ndarray:
+    """Return all months up to the last input of samples in the ocean cells, float64 of shape (month, cell)."""
+    return windows.anomaly[: samples.stop - 1].numpy()[:, ocean].astype(np.float64)
