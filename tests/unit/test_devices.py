@@ -62,6 +62,8 @@ def train(name):
     return hash_weights(result.weights)
 
 def count_faults():
+    # What is kept may lie where training has been since: its first touch is no matter.
+    torch.ones(2**25)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(8):
         torch.ones(2**25)
@@ -86,8 +88,7 @@ def test_memory_is_kept_and_training_ends_at_the_same_weights(precision):
     assert weights == same_weights
     # 128 MiB eight times, in pages of 4 KiB or, where the system makes them huge, of 2 MiB.
     assert int(faults) >= 8 * 64
-    # What was kept may lie where training has been since, and then the first of the eight is touched anew: an eighth.
-    assert int(fewer_faults) < int(faults) / 8 + 1024
+    assert int(fewer_faults) < int(faults) / 8
     assert threads == "1"
 
 
