@@ -25,7 +25,7 @@ include: "workflow/rules/linear.smk"
 include: "workflow/rules/compare.smk"
 
 
-if CONFIG.data.source == "synthetic":
+if WORLD_PROPAGATOR:
 
     include: "workflow/rules/fidelity.smk"
 

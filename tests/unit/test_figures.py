@@ -614,6 +614,16 @@ def test_skill_shows_each_predictor_at_each_lead_and_a_gap_where_a_period_is_mis
         dots = {line.get_gid(): line for line in panel(figure, f"{period.capitalize()} samples").lines}
         np.testing.assert_allclose(dots["emulator"].get_ydata(), [first, 0.36])
         assert set(PREDICTORS) <= set(dots)
+        assert "bound" not in dots
+
+
+def test_skill_shows_the_bound_where_it_is_known():
+    known = make_skill(6)
+    bound = known.sel(predictor=["emulator"]).assign_coords(predictor=["bound"])
+    bound["rmse_mean"] = 0 * bound["rmse_mean"] + 0.125
+    skill = {1: make_skill(1), 6: xr.concat([known, bound], "predictor", data_vars="minimal")}
+    dots = {line.get_gid(): line for line in panel(plot_skill(skill, SETTINGS), "Test samples").lines}
+    np.testing.assert_allclose(dots["bound"].get_ydata(), [np.nan, 0.125])
 
 
 # One lead, one method, one period, one place; and saving.

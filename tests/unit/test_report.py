@@ -247,6 +247,19 @@ def test_the_smallest_error_of_a_row_is_bold_and_the_unknown_a_dash(run):
     assert "<strong>0.250</strong>" in text
 
 
+def test_the_bound_is_no_rival_and_gives_the_share_of_gain(run):
+    assert "Share of gain" not in run.build()
+    run.summary["skill"].append({**score(6, "test", "bound", 0.1), "share_of_gain": 1.0})
+    for row in run.summary["skill"]:
+        if row["lead"] == 6 and row["period"] == "test" and row["predictor"] == "emulator":
+            row["share_of_gain"] = -0.625
+    text = run.build()
+    assert text.count('rowspan="2">Share of gain</th>') == 1
+    assert "\N{MINUS SIGN}0.625" in text
+    assert "; persistence is better" in text
+    assert "bound is better" not in text
+
+
 @pytest.mark.parametrize("unknown", [None, float("nan")])
 def test_what_is_unknown_is_an_en_dash(run, unknown):
     assert format_number(unknown) == "–"

@@ -9,8 +9,9 @@ import xarray as xr
 from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.emulators.emulator import Emulator, load_emulator
+from sealiency.emulators.linear.registry import RIVALS
 from sealiency.errors import SealiencyError
-from sealiency.skill.evaluation import PREDICTORS, evaluate_emulator
+from sealiency.skill.evaluation import evaluate_emulator
 from small_world import LAT, LON, SAMPLES, TRAINING, make_sst, prepare_sst
 
 LEAD = TRAINING.lead
@@ -210,7 +211,7 @@ def test_forecast_of_zero_has_no_correlation(record, emulator, split):
 
 
 def test_land_is_missing_and_the_sea_is_not(skill, record):
-    assert skill["predictor"].values.tolist() == list(PREDICTORS)
+    assert skill["predictor"].values.tolist() == ["emulator", *RIVALS]
     for name in ("rmse", "acc"):
         present = ~np.isnan(skill[name].values)
         assert (present == record.ocean.numpy()).all()

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from sealiency.report.summary import format_summary, summarise_usage, tabulate_usage
+from sealiency.report.summary import find_share, format_summary, summarise_usage, tabulate_usage
 
 PLAIN = ["s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss", "io_in", "io_out", "mean_load", "cpu_time"]
 EXTENDED = [
@@ -167,3 +167,11 @@ def test_columns_that_nobody_knows_are_not_printed(write, say):
     assert "MB used" in said
     assert "asked " not in said.replace("Asked for", "")
     assert "tries" not in said
+
+
+def test_share_of_gain_counts_from_persistence_to_the_bound():
+    rmse = {"emulator": 0.35, "persistence": 0.5, "ridge": 0.6, "bound": 0.25}
+    assert {name: find_share(rmse, name) for name in rmse} == pytest.approx(
+        {"emulator": 0.6, "persistence": 0, "ridge": -0.4, "bound": 1}
+    )
+    assert find_share({"emulator": 0.4, "persistence": 0.5}, "emulator") is None

@@ -13,8 +13,8 @@ import pytest
 import xarray as xr
 
 from cf_check import find_faults
+from sealiency.emulators.linear.registry import RIVALS
 from sealiency.errors import SealiencyError
-from sealiency.skill.evaluation import PREDICTORS
 from small_run import REPOSITORY, Workflow
 
 pytestmark = pytest.mark.workflow
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.workflow
 def test_every_run_ends_with_a_report_and_a_summary(finished):
     summary = json.loads((finished.results / "summary.json").read_text())
     assert {(row["lead"], row["predictor"]) for row in summary["skill"]} == {
-        (lead, predictor) for lead in (1, 6) for predictor in PREDICTORS
+        (lead, predictor) for lead in (1, 6) for predictor in ("emulator", *RIVALS)
     }
     assert set(summary["worst_completeness_error"]) == {"1", "6"}
     assert all(0 <= error <= 1e-6 for error in summary["worst_completeness_error"].values())

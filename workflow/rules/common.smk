@@ -105,6 +105,9 @@ SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"
 UNFILTERED = f"{RUN}/prepare_record/unfiltered.nc"
+PROPAGATOR = f"{RUN}/simulate_world/propagator.nc"
+# Basins that are left out are no land to the world; its best predictor then lies partly outside the record.
+WORLD_PROPAGATOR = [PROPAGATOR] if CONFIG.data.source == "synthetic" and not CONFIG.data.basins else []
 # One emulator, and everything that is said of it, lies in a folder of this name.
 MODEL = "{control}lead{lead}_seed{seed}"
 EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
@@ -185,6 +188,7 @@ STATED = {
     "data_set": CONFIG.data.describe(),
     "filter": CONFIG.data.describe_filter(),
     "seed": SEED,
+    "bound": bool(WORLD_PROPAGATOR),
     "method": CONFIG.attribution.method.replace("_", " "),
     "baseline": CONFIG.attribution.describe_baseline(),
     "baselines": "; ".join(

@@ -1,10 +1,11 @@
-"""Skill beside persistence, damped persistence and ridge regression."""
+"""Skill beside the linear rivals, and beside the bound of the synthetic world."""
 
 
 rule evaluate_emulator:
     input:
         prepared=record_of,
         emulator=EMULATOR,
+        propagator=WORLD_PROPAGATOR,
     output:
         SKILL,
     log:
@@ -17,6 +18,11 @@ rule evaluate_emulator:
     resources:
         **ask(ANALYSIS_MB, ANALYSIS_MINUTES, TRAINING_THREADS),
     params:
+        **(
+            {"synthetic": settings(CONFIG.data.synthetic), "region": settings(CONFIG.data.region)}
+            if WORLD_PROPAGATOR
+            else {}
+        ),
         samples=settings(CONFIG.samples),
         code=code("evaluate_emulator"),
     message:

@@ -5,9 +5,7 @@ from sealiency.naming import name_blocks
 
 FIDELITY = f"{RUN}/measure_fidelity/lead{{lead}}_{{record}}.nc"
 LISTED = select_listed(CONFIG.attribution, CONFIG.instance.compared)
-# Basins that are left out are no land to the world; its best predictor then lies partly outside the record.
 FIT_RECORDS = ["prepared"] + ["unfiltered"] * ("unfiltered_" in CONTROLS)
-FIT_RECORDS = [] if CONFIG.data.basins else FIT_RECORDS
 FIDELITIES = fill(FIDELITY, lead=CONFIG.leads, record=FIT_RECORDS)
 
 
@@ -27,7 +25,7 @@ rule measure_fidelity:
             for file in fill(EMULATOR, control=control, lead=w.lead, seed=CONTROLS[control])
         ],
         prepared=f"{RUN}/prepare_record/{{record}}.nc",
-        propagator=rules.simulate_world.output.propagator,
+        propagator=PROPAGATOR,
     output:
         FIDELITY,
     log:

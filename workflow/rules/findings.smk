@@ -16,7 +16,7 @@ rule write_findings:
         skill=by_control(SKILL, EVALUATED),
         agreements=by_control(AGREEMENT, COMPARED),
         signs=by_seed(SIGNS),
-        fidelity=FIDELITIES if CONFIG.data.source == "synthetic" else [],
+        fidelity=FIDELITIES if WORLD_PROPAGATOR else [],
     output:
         json=FINDINGS,
         text=f"{RUN}/findings.md",

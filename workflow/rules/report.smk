@@ -28,7 +28,7 @@ BENCHMARKS = {
     ),
     "measure_fidelity": (
         fill(f"{RUN}/benchmarks/measure_fidelity/lead{{lead}}_{{record}}.tsv", lead=CONFIG.leads, record=FIT_RECORDS)
-        if CONFIG.data.source == "synthetic"
+        if WORLD_PROPAGATOR
         else []
     ),
     "fit_linear": fill(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),

@@ -8,7 +8,7 @@ WORLD_FILES = [f"{RUN}/simulate_world/{name}" for name in name_world_files(CONFI
 rule simulate_world:
     output:
         files=WORLD_FILES,
-        propagator=f"{RUN}/simulate_world/propagator.nc",
+        propagator=PROPAGATOR,
     log:
         f"{RUN}/logs/simulate_world.log",
     benchmark:

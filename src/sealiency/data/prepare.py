@@ -105,8 +105,8 @@ def prepare_record(
             )
         inputs = _name_inputs(paths, [future.result() for future in hashes], checksums or {})
         scratch = Path(folder) / "filtered.f8"
-        first = {"centred_mean": settings.filter_width // 2, "trailing_mean": settings.filter_width - 1, "none": 0}
-        time = record["time"].isel(time=slice(first[settings.filter], None))[: months - settings.filter_width + 1]
+        first = find_filter_offset(settings.filter, settings.filter_width)
+        time = record["time"].isel(time=slice(first, None))[: months - settings.filter_width + 1]
         sums = TrainingSums(time, settings, training_months)
         checks, ocean, kept = _filter_record(executor, record, paths, settings, sums, scratch)
         statistics = sums.fit(ocean.values, kept, trend=settings.trend == "linear")
@@ -119,6 +119,11 @@ def prepare_record(
         with write_whole(target) as partial:
             write_netcdf(prepared, partial, encoding={"time": encode_time(time)}, unlimited_dims=["time"])
             _write_anomaly(partial, statistics, scratch, threads)
+
+
+def find_filter_offset(kind: str, width: int) -> int:
+    """Return how many months before the month that a filtered month is stamped with its raw months begin."""
+    return {"centred_mean": width // 2, "trailing_mean": width - 1, "none": 0}[kind]
 
 
 @contextmanager

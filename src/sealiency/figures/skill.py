@@ -17,6 +17,7 @@ _PREDICTORS = {
     "ridge": ("ridge regression", "#009E73", "D"),
     "eof_ridge": ("ridge regression and EOFs", "#CC79A7", "v"),
     "inverse_model": ("linear inverse model", "#E69F00", "P"),
+    "bound": ("bound of predictability", style.BLACK, "_"),
 }
 _PERIODS = ("validation", "test")
 _SCORES = {"rmse_mean": "RMSE\n(standard deviations)", "acc_mean": "Anomaly correlation (1)"}
@@ -59,15 +60,19 @@ def plot_skill(skill_by_lead: Mapping[int, xr.Dataset], settings: Figures) -> Fi
 
 def _draw_score(axes: Axes, scores: list[xr.DataArray], period: str) -> None:
     """Draw a dot for each predictor and lead; `scores` hold one array [period, predictor] a lead, in their order."""
-    for rank, (name, (label, color, marker)) in enumerate(_PREDICTORS.items()):
+    # The bound is known of a synthetic world only.
+    found = {name for score in scores for name in score["predictor"].values}
+    shown = {name: look for name, look in _PREDICTORS.items() if name in found}
+    for rank, (name, (label, color, marker)) in enumerate(shown.items()):
         known = [
             float(score.sel(period=period, predictor=name))
             if period in score["period"] and name in score["predictor"]
             else np.nan
             for score in scores
         ]
-        places = np.arange(len(scores)) + 0.12 * (rank - (len(_PREDICTORS) - 1) / 2)
-        axes.plot(places, known, marker, ms=8, color=color, mec="white", mew=0.6, label=label, gid=name)
+        places = np.arange(len(scores)) + 0.12 * (rank - (len(shown) - 1) / 2)
+        edge, width = (color, 2.5) if marker == "_" else ("white", 0.6)
+        axes.plot(places, known, marker, ms=8, color=color, mec=edge, mew=width, label=label, gid=name)
     axes.axhline(0, color="0.5", lw=0.8, zorder=0)
     axes.grid(axis="y", color="0.9", lw=0.6)
     axes.set_axisbelow(True)

@@ -17,6 +17,7 @@ from sealiency.errors import SealiencyError
 from sealiency.report import TEMPLATE
 from sealiency.report.captions import split_paragraphs
 from sealiency.report.findings import read_findings
+from sealiency.skill import BOUND
 
 UNKNOWN = "\N{EN DASH}"
 # Colour is never alone: each verdict has a sign and its words.
@@ -88,6 +89,7 @@ def build_report(
         verdicts=VERDICTS,
         warnings=_warn_of_no_skill(run),
         parts=_read_parts(figures, Path(folder)),
+        bounded=any(row["predictor"] == BOUND for row in run["skill"]),
         predictors=list(dict.fromkeys(row["predictor"] for row in run["skill"])),
         skill=_tabulate_skill(run),
         usage=USAGE,
@@ -152,12 +154,17 @@ def _tabulate_skill(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in run["skill"]:
         key = row["lead"], row["seed"], row["period"]
-        scores = rows.setdefault(key, {"rmse": {}, "acc": {}})
+        scores = rows.setdefault(key, {"rmse": {}, "acc": {}, "share": {}})
         scores["rmse"][row["predictor"]] = row["rmse"]
         scores["acc"][row["predictor"]] = row["anomaly_correlation"]
+        scores["share"][row["predictor"]] = row.get("share_of_gain")
     table = []
     for (lead, seed, period), scores in rows.items():
-        known = {name: value for name, value in scores["rmse"].items() if value is not None and math.isfinite(value)}
+        known = {
+            name: value
+            for name, value in scores["rmse"].items()
+            if name != BOUND and value is not None and math.isfinite(value)
+        }
         table.append(
             {
                 **{"lead": lead, "seed": seed, "period": period},

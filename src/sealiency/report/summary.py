@@ -16,6 +16,7 @@ from sealiency import __version__
 from sealiency.emulators.emulator import load_torch
 from sealiency.files import read_netcdf
 from sealiency.provenance import find_commit
+from sealiency.skill import BOUND
 
 # Columns of the printed table of usage: its heading, and the format of its numbers.
 USAGE_HEADINGS = {
@@ -70,7 +71,10 @@ def summarise_run(
         inputs = json.loads(dataset.attrs["inputs_sha256"])
         hashes |= {"record": inputs["prepared"], f"emulator_lead{lead}_seed{seed}": inputs["emulator"]}
         for period in dataset["period"].values.tolist():
-            for predictor in dataset["predictor"].values.tolist():
+            rmse = dict(
+                zip(dataset["predictor"].values.tolist(), dataset["rmse_mean"].sel(period=period).values, strict=True)
+            )
+            for predictor in rmse:
                 chosen = dataset.sel(period=period, predictor=predictor)
                 rows.append(
                     {
@@ -81,6 +85,7 @@ def summarise_run(
                         "rmse": float(chosen["rmse_mean"]),
                         "rmse_degC": float(chosen["rmse_mean"] * dataset["scale"]),
                         "anomaly_correlation": float(chosen["acc_mean"]),
+                        "share_of_gain": find_share(rmse, predictor),
                         "emulator_beats_persistence": "yes" if dataset.attrs["beats_persistence"] else "NO SKILL",
                     }
                 )
@@ -114,6 +119,13 @@ def summarise_run(
         },
     }
     return summary, pd.DataFrame(rows)
+
+
+def find_share(rmse: Mapping[str, float], predictor: str) -> float | None:
+    """Return a predictor's gain over persistence as a share of the bound's, None where no bound is known."""
+    if BOUND not in rmse:
+        return None
+    return float((rmse["persistence"] - rmse[predictor]) / (rmse["persistence"] - rmse[BOUND]))
 
 
 def summarise_usage(files: Sequence[str]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Skill of an emulator beside its linear rivals."""
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 
@@ -8,12 +10,17 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, Split
 from sealiency.emulators.emulator import Emulator
 from sealiency.emulators.linear.registry import RIVALS
+from sealiency.skill import BOUND
 
-PREDICTORS = ("emulator", *RIVALS)
 SAMPLES_AT_ONCE = 64
 
 
-def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) -> xr.Dataset:
+def evaluate_emulator(
+    emulator: Emulator,
+    record: PreparedRecord,
+    split: Split,
+    forecast_best: Callable[[range], np.ndarray] | None = None,
+) -> xr.Dataset:
     """Compare the emulator's forecasts with those of its linear rivals, all fitted on the training samples alone.
 
     Parameters
@@ -24,11 +31,14 @@ def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) 
         Prepared record.
     split
         Samples of each period of this lead.
+    forecast_best
+        Function that returns the best possible forecasts of samples, standardised units, float64 of shape (sample, cell); None
+        where the world that made the record is not known.
 
     Returns
     -------
     xarray.Dataset
-        `rmse` and `acc` (period, predictor, lat, lon), over the samples of a period, NaN on land; `rmse_mean` and
+        The predictors are `emulator`, the rivals, and `bound` where it is known. `rmse` and `acc` (period, predictor, lat, lon), over the samples of a period, NaN on land; `rmse_mean` and
         `acc_mean` (period, predictor), over samples and ocean cells weighted by cell area; the training means
         `training_mean_target`, `training_mean_forecast` (lat, lon) and `training_mean_input` (lag, lat, lon). RMSE and
         means are in standardised units, float32. The attribute `beats_persistence` is 1 if the emulator's area-mean
@@ -44,22 +54,27 @@ def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) 
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
     ocean = record.ocean.numpy()
     area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]
-    rivals = {name: rival.fit(windows, split.training, ocean, area) for name, rival in RIVALS.items()}
+    predictors: dict[str, Callable[[range], np.ndarray]] = {
+        "emulator": lambda samples: _forecast(emulator, windows, samples)[:, ocean]
+    }
+    for name, rival in RIVALS.items():
+        predictors[name] = rival.fit(windows, split.training, ocean, area).forecast
+    if forecast_best:
+        predictors[BOUND] = forecast_best
     periods = {"validation": split.validation, "test": split.test}
     periods = {name: samples for name, samples in periods.items() if len(samples)}
     maps = {
-        score: np.full((len(periods), len(PREDICTORS), *ocean.shape), np.nan, np.float32) for score in ("rmse", "acc")
+        score: np.full((len(periods), len(predictors), *ocean.shape), np.nan, np.float32) for score in ("rmse", "acc")
     }
-    means = {score: np.zeros((len(periods), len(PREDICTORS))) for score in ("rmse", "acc")}
+    means = {score: np.zeros((len(periods), len(predictors))) for score in ("rmse", "acc")}
     for at_period, samples in enumerate(periods.values()):
         observed = windows.targets(samples).numpy()[:, ocean].astype(np.float64)
-        forecasts = {name: rival.forecast(samples) for name, rival in rivals.items()}
-        forecasts["emulator"] = _forecast(emulator, windows, samples)[:, ocean]
-        for at_predictor, name in enumerate(PREDICTORS):
+        for at_predictor, predict in enumerate(predictors.values()):
+            forecast = predict(samples)
             products = {
-                "error": ((forecasts[name] - observed) ** 2).mean(0),
-                "cross": (forecasts[name] * observed).mean(0),
-                "forecast": (forecasts[name] ** 2).mean(0),
+                "error": ((forecast - observed) ** 2).mean(0),
+                "cross": (forecast * observed).mean(0),
+                "forecast": (forecast**2).mean(0),
                 "observed": (observed**2).mean(0),
             }
             whole = {key: np.average(value, weights=area) for key, value in products.items()}
@@ -73,7 +88,7 @@ def evaluate_emulator(emulator: Emulator, record: PreparedRecord, split: Split) 
                 else:
                     means["rmse"][at_period, at_predictor] = rmse
                     means["acc"][at_period, at_predictor] = acc
-    skill = _build_dataset(record, emulator, list(periods), maps, means)
+    skill = _build_dataset(record, emulator, list(periods), list(predictors), maps, means)
     for name, values in _training_means(emulator, windows, split.training).items():
         skill[name] = values
     return skill
@@ -116,6 +131,7 @@ def _build_dataset(
     record: PreparedRecord,
     emulator: Emulator,
     periods: list[str],
+    predictors: list[str],
     maps: dict[str, np.ndarray],
     means: dict[str, np.ndarray],
 ) -> xr.Dataset:
@@ -124,7 +140,7 @@ def _build_dataset(
     skill = xr.Dataset(
         coords={
             "period": ("period", periods, {"long_name": "period of the samples"}),
-            "predictor": ("predictor", list(PREDICTORS), {"long_name": "predictor"}),
+            "predictor": ("predictor", predictors, {"long_name": "predictor"}),
             "lag": ("lag", lags, LAG),
             "lat": statistics["lat"],
             "lon": statistics["lon"],
