@@ -17,7 +17,7 @@ from sealiency.attribution.engine import Engine
 from sealiency.attribution.graph.reach import find_reach
 from sealiency.attribution.graph.tracing import trace
 from sealiency.attribution.methods import build_method
-from sealiency.config.networks import UNetwork
+from sealiency.config.networks import DilatedNetwork, UNetwork
 from sealiency.emulators.networks.registry import build_network
 from sealiency.errors import SealiencyError
 
@@ -226,6 +226,9 @@ NETWORKS = {
     ),
     "masked": lambda grid: Masked(grid),
     "unet": lambda grid: build_network(UNetwork(kind="unet", channels=5), HISTORY, grid),
+    "places": lambda grid: build_network(
+        DilatedNetwork(kind="dilated", channels=16, dilations=[1, 2, 1], whiten=True), HISTORY, grid
+    ),
     # A hidden layer over cells is of another size than any grid.
     "hidden_cells": lambda grid: sequence(
         nn.Flatten(2), nn.Linear(grid[0] * grid[1], 7), nn.ReLU(), nn.Linear(7, grid[0] * grid[1]),

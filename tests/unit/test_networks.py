@@ -67,8 +67,16 @@ def own(function: str = "build", **settings) -> OwnNetwork:
 
 
 SETTINGS = {
-    "densenet": [{"stem_channels": 24, "growth_rate": 8, "dense_layers": [1, 1, 1]}],
-    "unet": [{"channels": 6}, {"channels": 4, "levels": 1}, {"channels": 5, "levels": 4, "activation": "silu"}],
+    "densenet": [{"stem_channels": 24, "growth_rate": 8, "dense_layers": [1, 1, 1], "whiten": True}],
+    "unet": [
+        {"channels": 6},
+        {"channels": 4, "levels": 1},
+        {"channels": 5, "levels": 4, "activation": "silu", "whiten": True},
+    ],
+    "dilated": [
+        {"channels": 4, "dilations": [1, 2, 1], "whiten": True},
+        {"channels": 3, "dilations": [5], "activation": "gelu"},
+    ],
     "own": [{"build": "sea_of_mine.emulator:build"}],
 }
 CASES = [(kind, settings) for kind in KINDS for settings in SETTINGS[kind]]

@@ -9,7 +9,7 @@ from torch import nn
 from sealiency.attribution import size
 from sealiency.attribution.size import NetworkSize, find_size, measure_size
 from sealiency.attribution.speed import PAPER_MULTIPLICATIONS
-from sealiency.config.networks import DenseNetwork, UNetwork
+from sealiency.config.networks import DenseNetwork, DilatedNetwork, UNetwork
 from sealiency.emulators.networks.registry import build_network
 from sealiency.errors import SealiencyError
 
@@ -19,6 +19,7 @@ CASES = [
     (SMALL, 6, (13, 22)),
     (DenseNetwork(stem_channels=9, growth_rate=5, dense_layers=(0, 1, 2), linear_bottleneck=True), 3, (8, 10)),
     (UNetwork(kind="unet"), 12, (17, 30)),
+    (DilatedNetwork(kind="dilated", channels=8, dilations=[1, 2], whiten=True, linear_bottleneck=True), 12, (17, 30)),
     (
         UNetwork(kind="unet", channels=5, levels=2, activation="gelu", linear_bottleneck=True, skip="convolution"),
         4,
@@ -28,10 +29,15 @@ CASES = [
 
 
 def count_by_hooks(network: nn.Module, history: int, grid: tuple[int, int]) -> dict[str, int]:
-    """Count what the layers do in a forward pass."""
+    """Count what the layers do in a forward pass of one sample."""
     found = {"multiplications": 0, "activations": 0}
+    if (whitening := getattr(network, "whitening", None)) is not None:
+        found["multiplications"] += whitening.matrix.numel() * grid[0] * grid[1]
 
     def count(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if len(output) == 1:
+            # What differs by place and not by sample is computed once.
+            return
         if isinstance(module, nn.Conv2d):
             found["multiplications"] += output[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
@@ -43,7 +49,7 @@ def count_by_hooks(network: nn.Module, history: int, grid: tuple[int, int]) -> d
         if isinstance(module, nn.Conv2d | nn.Linear | nn.ReLU | nn.GELU):
             module.register_forward_hook(count)
     with torch.inference_mode():
-        network.eval()(torch.zeros(1, history, *grid))
+        network.eval()(torch.zeros(2, history, *grid))
     return found
 
 

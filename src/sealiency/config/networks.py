@@ -15,7 +15,7 @@ class NetworkSettings(Section):
     """What every kind of network has."""
 
     kind: str
-    """The network: densenet as in the paper, unet, or own for the user's code and weights."""
+    """The network: densenet as in the paper, unet, dilated, or own for the user's code and weights."""
     skip: Literal["none", "persistence", "ridge", "convolution"] = "none"
     """What the network's output is added to, so that it learns the rest alone: nothing, persistence (month -1), a ridge
     regression on each pixel's own months, or a convolution over all months that is trained with it."""
@@ -30,11 +30,22 @@ class NetworkSettings(Section):
         return values
 
 
-class DenseNetwork(NetworkSettings):
+class BuiltNetwork(NetworkSettings):
+    """What every kind has that is built here."""
+
+    whiten: bool = False
+    """Turn the months of the history into uncorrelated channels of unit variance before the first layer, by a linear map
+    fitted on the training months (not in the paper). The network then learns faster what a running mean hides."""
+    linear_bottleneck: bool = False
+    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
+    place (what the paper plans)."""
+
+
+class DenseNetwork(BuiltNetwork):
     """The DenseNet encoder-decoder of Xu et al. (2021), Table 1; the defaults are theirs."""
 
     kind: Literal["densenet"] = "densenet"
-    """The network: densenet as in the paper, unet, or own for the user's code and weights."""
+    """The network: densenet as in the paper, unet, dilated, or own for the user's code and weights."""
     stem_channels: int = Field(default=144, ge=1)
     """densenet: channels after the first convolution."""
     growth_rate: int = Field(default=16, ge=1)
@@ -43,12 +54,12 @@ class DenseNetwork(NetworkSettings):
     """densenet: layers of the three dense blocks."""
     upsampling: Literal["nearest", "bicubic"] = "nearest"
     """densenet: interpolation of the two upsampling steps: nearest as in the paper's table, bicubic as in its text."""
-    linear_bottleneck: bool = False
-    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
-    place (what the paper plans)."""
 
 
-class UNetwork(NetworkSettings):
+Activation = Literal["relu", "gelu", "silu"]
+
+
+class UNetwork(BuiltNetwork):
     """A U-Net (Ronneberger et al. 2015): an encoder and a decoder whose levels of one grid are joined by skip connections."""
 
     kind: Literal["unet"]
@@ -57,11 +68,23 @@ class UNetwork(NetworkSettings):
     """unet: channels on the region's grid; each coarser level has twice as many."""
     levels: int = Field(default=3, ge=1, le=10)
     """unet: grids, each half as fine as the one before."""
-    activation: Literal["relu", "gelu", "silu"] = "relu"
+    activation: Activation = "relu"
     """unet: activation after each batch normalisation."""
-    linear_bottleneck: bool = False
-    """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
-    place."""
+
+
+class DilatedNetwork(BuiltNetwork):
+    """Residual blocks of dilated convolutions on the region's own grid, which know where each cell lies."""
+
+    kind: Literal["dilated"]
+    """The network of dilated convolutions."""
+    channels: int = Field(default=32, ge=1)
+    """dilated: channels of every layer."""
+    dilations: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
+        default=[1, 2, 4, 8, 4, 2, 1], min_length=1, max_length=1000
+    )
+    """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to."""
+    activation: Activation = "relu"
+    """dilated: activation after each batch normalisation."""
 
 
 class OwnNetwork(NetworkSettings):
@@ -105,7 +128,10 @@ def _name_kind(network: Any) -> Any:
 
 # A kind more is a member more.
 Network = Annotated[
-    Annotated[DenseNetwork, Tag("densenet")] | Annotated[UNetwork, Tag("unet")] | Annotated[OwnNetwork, Tag("own")],
+    Annotated[DenseNetwork, Tag("densenet")]
+    | Annotated[UNetwork, Tag("unet")]
+    | Annotated[DilatedNetwork, Tag("dilated")]
+    | Annotated[OwnNetwork, Tag("own")],
     Discriminator(_name_kind),
     BeforeValidator(lambda network: _check_kind(network)),
 ]

@@ -94,9 +94,11 @@ def train_emulator(
                 LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
             else:
                 LOGGER.info("%s belongs to other settings, data or code; starting afresh", checkpoint)
-        if not state.rows and (not settings.epochs or state.network.skip is not None):
-            # The skip alone is a forecast, and the best one where training spoils it.
-            state.take_as_it_is()
+        if not state.rows:
+            state.fit_linear_parts()
+            if not settings.epochs or state.network.skip is not None:
+                # The skip alone is a forecast, and the best one where training spoils it.
+                state.take_as_it_is()
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             try:
                 state.run_epoch()

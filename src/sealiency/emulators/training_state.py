@@ -170,7 +170,6 @@ class TrainingState:
 
     def take_as_it_is(self) -> None:
         """Take the network as it is before training: the user's, one of random weights, or what its skip forecasts."""
-        self._fit_skip()
         if self.settings.control == "random":
             self._randomise()
         self.network.eval()
@@ -186,7 +185,11 @@ class TrainingState:
             }
         )
 
-    def _fit_skip(self) -> None:
+    def fit_linear_parts(self) -> None:
+        """Fit what is not trained: the whitening of the history, and the ridge regression of a skip."""
+        if self.network.whitening is not None:
+            # The months that training samples read.
+            self.network.whitening.fit(self.windows.anomaly[: self.split.training.stop - 1], self.ocean.cpu())
         if not isinstance(self.network.skip, PixelRidgeSkip):
             return
         # On what the control has for targets.

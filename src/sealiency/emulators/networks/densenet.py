@@ -135,6 +135,6 @@ class DenseNet(Forecaster):
         )
         self.begin_at_skip()
 
-    def change(self, x: Tensor) -> Tensor:
-        """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""
+    def compute(self, x: Tensor) -> Tensor:
+        """Map (sample, channel, lat, lon) to (sample, 1, lat, lon)."""
         return self.layers(x)

@@ -5,8 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from sealiency.config.networks import Network
+from sealiency.config.networks import BuiltNetwork, Network
 from sealiency.emulators.networks.skip import build_skip
+from sealiency.emulators.networks.whitening import Whitening
 from sealiency.errors import SealiencyError
 
 
@@ -26,14 +27,20 @@ class Forecaster(nn.Module, ABC):
     def __init__(self, settings: Network, history: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.skip = build_skip(settings, history, grid)
+        whiten = isinstance(settings, BuiltNetwork) and settings.whiten
+        self.whitening = Whitening(history) if whiten else None
 
     def forecast_skip(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to what the skip forecasts, (sample, lat, lon); zeros where there is none."""
         return torch.zeros_like(x[:, 0]) if self.skip is None else self.skip(x)[:, 0]
 
     @abstractmethod
+    def compute(self, x: Tensor) -> Tensor:
+        """Map months, whitened or not, (sample, channel, lat, lon), to what the layers give, (sample, 1, lat, lon)."""
+
     def change(self, x: Tensor) -> Tensor:
-        """Map standardised anomalies, (sample, lag, lat, lon), to what the layers give, (sample, 1, lat, lon)."""
+        """Map standardised anomalies, (sample, lag, lat, lon), to what is added to the skip, (sample, 1, lat, lon)."""
+        return self.compute(x if self.whitening is None else self.whitening(x))
 
     @property
     def output(self) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear:

@@ -74,8 +74,8 @@ class Own(Forecaster):
                 f"{self.origin}: gives {found} where {(1, 1, *grid)}, one field, is wanted; mend the code"
             )
 
-    def change(self, x: Tensor) -> Tensor:
-        """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""
+    def compute(self, x: Tensor) -> Tensor:
+        """Map (sample, channel, lat, lon) to (sample, 1, lat, lon)."""
         return self.network(x)
 
 

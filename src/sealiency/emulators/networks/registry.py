@@ -1,13 +1,14 @@
 """Which class builds which kind of network."""
 
-from sealiency.config.networks import DenseNetwork, Network, OwnNetwork, UNetwork
+from sealiency.config.networks import DenseNetwork, DilatedNetwork, Network, OwnNetwork, UNetwork
 from sealiency.emulators.networks.densenet import DenseNet
+from sealiency.emulators.networks.dilated import DilatedNet
 from sealiency.emulators.networks.forecaster import Forecaster
 from sealiency.emulators.networks.own import Own
 from sealiency.emulators.networks.unet import UNet
 
 # A kind more is a line more.
-CLASSES = {DenseNetwork: DenseNet, UNetwork: UNet, OwnNetwork: Own}
+CLASSES = {DenseNetwork: DenseNet, UNetwork: UNet, DilatedNetwork: DilatedNet, OwnNetwork: Own}
 
 
 def build_network(settings: Network, history: int, grid: tuple[int, int], dropout: float = 0.0) -> Forecaster:

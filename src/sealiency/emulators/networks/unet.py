@@ -56,8 +56,8 @@ class UNet(Forecaster):
         self.leave = nn.Conv2d(widths[0], 1, 1)
         self.begin_at_skip()
 
-    def change(self, x: Tensor) -> Tensor:
-        """Map (sample, lag, lat, lon) to (sample, 1, lat, lon)."""
+    def compute(self, x: Tensor) -> Tensor:
+        """Map (sample, channel, lat, lon) to (sample, 1, lat, lon)."""
         levels = [self.enter(x)]
         for down in self.down:
             levels.append(down(levels[-1]))
