@@ -28,6 +28,7 @@ include: "workflow/rules/compare.smk"
 if WORLD_PROPAGATOR:
 
     include: "workflow/rules/fidelity.smk"
+    include: "workflow/rules/training_size.smk"
 
 
 include: "workflow/rules/attribute.smk"

@@ -79,7 +79,7 @@ def test_ablation_does_not_reach_beyond_the_receptive_field(tmp_path):
             # Keep every channel awake, so that the whole field is reached.
             module.weight.data.abs_()
             module.bias.data.fill_(1)
-    emulator = Emulator(network, record.ocean, LEAD, 0, HISTORY, record.sha256, "sha")
+    emulator = Emulator(network, record.ocean, LEAD, 0, HISTORY, record.training_samples, record.sha256, "sha")
     split = record.split(LEAD, SAMPLES.model_copy(update={"training": 10, "validation": 2}))
     box = Region(south=40, north=44, west=-100, east=-95)
     difference = ablate_region(emulator, record, split, Ablation(region=box))["difference"].values

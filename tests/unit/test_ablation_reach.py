@@ -140,7 +140,14 @@ def make_strip(tmp_path, land=()):
     region = Region(south=40, north=44, west=-100, east=10)
     record = PreparedRecord(prepare_sst(sst, tmp_path, region=region, training=10))
     emulator = Emulator(
-        disturb(DenseNet(NETWORK, HISTORY, (4, 110))), record.ocean, LEAD, 0, HISTORY, record.sha256, ""
+        disturb(DenseNet(NETWORK, HISTORY, (4, 110))),
+        record.ocean,
+        LEAD,
+        0,
+        HISTORY,
+        record.training_samples,
+        record.sha256,
+        "",
     )
     return emulator, record, record.split(LEAD, SAMPLES.model_copy(update={"training": 10, "validation": 2}))
 

@@ -14,7 +14,7 @@ from sealiency.emulators.training import train_and_save, train_emulator
 from small_world import HISTORY, SAMPLES, TRAINING, disturb
 
 GRID = (23, 26)
-SETTINGS = DilatedNetwork(kind="dilated", channels=6, dilations=[1, 2, 1], whiten=True, skip="persistence")
+SETTINGS = DilatedNetwork(kind="dilated", channels=6, dilations=(1, 2, 1), whiten=True, skip="persistence")
 
 
 def _draw_running_mean(months: int = 300, width: int = 12) -> torch.Tensor:

@@ -227,7 +227,7 @@ NETWORKS = {
     "masked": lambda grid: Masked(grid),
     "unet": lambda grid: build_network(UNetwork(kind="unet", channels=5), HISTORY, grid),
     "places": lambda grid: build_network(
-        DilatedNetwork(kind="dilated", channels=16, dilations=[1, 2, 1], whiten=True), HISTORY, grid
+        DilatedNetwork(kind="dilated", channels=16, dilations=(1, 2, 1), whiten=True), HISTORY, grid
     ),
     # A hidden layer over cells is of another size than any grid.
     "hidden_cells": lambda grid: sequence(

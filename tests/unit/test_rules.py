@@ -19,6 +19,7 @@ ON_GPU = {
     "survey_pixels",
     "compare_methods",
     "measure_fidelity",
+    "measure_training_size",
 }
 
 

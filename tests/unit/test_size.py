@@ -19,7 +19,7 @@ CASES = [
     (SMALL, 6, (13, 22)),
     (DenseNetwork(stem_channels=9, growth_rate=5, dense_layers=(0, 1, 2), linear_bottleneck=True), 3, (8, 10)),
     (UNetwork(kind="unet"), 12, (17, 30)),
-    (DilatedNetwork(kind="dilated", channels=8, dilations=[1, 2], whiten=True, linear_bottleneck=True), 12, (17, 30)),
+    (DilatedNetwork(kind="dilated", channels=8, dilations=(1, 2), whiten=True, linear_bottleneck=True), 12, (17, 30)),
     (
         UNetwork(kind="unet", channels=5, levels=2, activation="gelu", linear_bottleneck=True, skip="convolution"),
         4,
@@ -62,6 +62,8 @@ def test_size_is_that_of_the_network(settings, history, grid):
     assert {"multiplications": found.multiplications, "activations": found.activations} == expected
     assert found.functions == ("gelu" if getattr(settings, "activation", "") == "gelu" else "relu",)
     assert found.values > found.activations
+    # Its settings are a key of the cache.
+    assert {settings: found}[settings.model_copy()] == found
 
 
 def test_the_papers_network_is_the_measure_of_speed():

@@ -30,7 +30,8 @@ class Oracle(torch.nn.Module):
 
 
 def with_network(emulator: Emulator, function, lead: int = LEAD) -> Emulator:
-    return Emulator(Oracle(function), emulator.ocean, lead, 0, HISTORY, emulator.prepared_sha256, "sha")
+    training = emulator.training_samples
+    return Emulator(Oracle(function), emulator.ocean, lead, 0, HISTORY, training, emulator.prepared_sha256, "sha")
 
 
 def know_the_future(record: PreparedRecord, lead: int = LEAD):

@@ -94,6 +94,9 @@ CONTROLS = {"": CONFIG.training.seeds}
 CONTROLS |= {
     f"{control}_": [SEED] if control == "shuffled" else CONFIG.training.seeds for control in CONFIG.find_controls()
 }
+# The points of the training-size curve by the beginning of an emulator's folder's name; the last are the run's own emulators.
+SIZES = {f"samples{size}_": size for size in CONFIG.training_size.samples if size < CONFIG.samples.training}
+SIZES = SIZES | {"": CONFIG.samples.training} if CONFIG.training_size.samples else {}
 # Dry runs too: whether this is one is not known yet.
 if workflow.is_main_process:
     PRESENCE = Presence(Path(".snakemake"), RUN)
@@ -112,6 +115,7 @@ WORLD_PROPAGATOR = [PROPAGATOR] if CONFIG.data.source == "synthetic" and not CON
 MODEL = "{control}lead{lead}_seed{seed}"
 EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
 SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
+TRAINING_SIZE = f"{RUN}/measure_training_size/lead{{lead}}.nc"
 
 # Commands such as mpiexec come from the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -122,7 +126,7 @@ os.environ.setdefault("SEALIENCY_CHECKOUT", str(workflow.basedir))
 wildcard_constraints:
     record="prepared|unfiltered",
     # Empty for the run's own emulators; the others are made for comparison with them.
-    control="((random|shuffled|unfiltered|bottleneck)_)?",
+    control=r"((random|shuffled|unfiltered|bottleneck|samples\d+)_)?",
     lead=r"\d+",
     seed=r"\d+",
     chunk=r"\d+",
@@ -156,7 +160,13 @@ def training_settings(wildcards):
     """Return the settings of one training."""
     control = wildcards.control.rstrip("_")
     control = control if control in ("random", "shuffled") else "none"
-    return resolve_training(CONFIG.training, int(wildcards.lead), int(wildcards.seed), control)
+    # The run's own emulators are trained alike with a curve and without.
+    size = (
+        (SIZES[wildcards.control], CONFIG.samples.training)
+        if wildcards.control in SIZES and wildcards.control
+        else None
+    )
+    return resolve_training(CONFIG.training, int(wildcards.lead), int(wildcards.seed), control, size)
 
 
 def network_settings(wildcards):
@@ -227,3 +237,8 @@ def by_control(pattern, controls=CONTROLS):
     """Return the files of all leads and seeds of some kinds of emulator."""
     made = [fill(pattern, control=name, lead=CONFIG.leads, seed=CONTROLS[name]) for name in controls]
     return [file for files in made for file in files]
+
+
+def by_size(pattern):
+    """Return the files of all leads and seeds of the training-size curve, but for the run's own emulators."""
+    return fill(pattern, control=[name for name in SIZES if name], lead=CONFIG.leads, seed=CONFIG.training.seeds)

@@ -223,6 +223,7 @@ FIGURES = {
     "Skill": {
         "Skill by lead": [rules.plot_skill.output.png],
         "Skill by place": by_lead(rules.plot_skill_maps.output.png),
+        "Skill by the number of training samples": [rules.plot_training_size.output.png] if SIZES else [],
     },
     "Training set": {
         "Mean heatmaps (Fig. 4)": fill(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),

@@ -31,6 +31,10 @@ BENCHMARKS = {
         if WORLD_PROPAGATOR
         else []
     ),
+    "measure_training_size": (
+        fill(f"{RUN}/benchmarks/measure_training_size/lead{{lead}}.tsv", lead=CONFIG.leads) if SIZES else []
+    ),
+    "plot_training_size": [f"{RUN}/benchmarks/plot_training_size.tsv"] if SIZES else [],
     "fit_linear": fill(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),
     **{
         name: [f"{RUN}/benchmarks/{name}.tsv"]
@@ -42,6 +46,7 @@ BENCHMARKS = {
     },
     **{
         name: by_control(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", made)
+        + (by_size(f"{RUN}/benchmarks/{name}/{MODEL}.tsv") if name in ("train_emulator", "evaluate_emulator") else [])
         for name, made in (
             ("train_emulator", CONTROLS),
             ("evaluate_emulator", EVALUATED),

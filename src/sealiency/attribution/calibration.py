@@ -85,6 +85,7 @@ def calibrate(configuration: Configuration) -> dict[str, Any]:
         lead=1,
         seed=0,
         history=configuration.samples.history,
+        training_samples=record.training_samples,
         prepared_sha256=record.sha256,
         model_sha256="untrained",
     )

@@ -7,6 +7,7 @@ from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribu
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
 from sealiency.config.networks import Network, OwnNetwork
+from sealiency.config.training_size import TrainingSize
 
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[str]:
@@ -126,6 +127,20 @@ def _check_own(leads: list[int], network: Network, training: Training) -> Iterat
         yield f"training.seeds {training.seeds}: with training: none there is one network a lead; leave one seed"
 
 
+def _check_training_size(data: Data, samples: Samples, training: Training, size: TrainingSize) -> Iterator[str]:
+    if not size.samples:
+        return
+    if size.samples[-1] > samples.training:
+        yield f"training_size.samples ({size.samples[-1]}) exceeds samples.training ({samples.training}); raise the latter"
+    if not training.enabled:
+        yield "training_size.samples needs emulators that are trained, and training is none; leave one of them out"
+    if data.source != "synthetic" or data.basins:
+        yield (
+            "training_size.samples compares with the bound of the synthetic world; set data.source: synthetic without "
+            "data.basins, or leave training_size.samples empty"
+        )
+
+
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("leads",), _check_leads),
     (("data",), _check_season),
@@ -137,4 +152,5 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("samples", "ablation"), _check_replacement),
     (("samples", "attribution"), _check_counts),
     (("attribution",), _check_method),
+    (("data", "samples", "training", "training_size"), _check_training_size),
 ]

@@ -1,5 +1,6 @@
 """The training of the emulators."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -57,6 +58,8 @@ class LeadTraining(Section):
     """Seed of weights, order of samples and dropout."""
     control: Literal["none", "random", "shuffled"] = "none"
     """Whether the emulator is a control of the findings: random weights, or trained on shuffled targets."""
+    samples: int | None = None
+    """Only the last so many training samples are trained on; null for all."""
     epochs: int
     """Most epochs; none for random weights and for a network that is explained as it is."""
     dropout: float
@@ -78,9 +81,26 @@ class LeadTraining(Section):
 
 
 def resolve_training(
-    training: Training, lead: int, seed: int, control: Literal["none", "random", "shuffled"] = "none"
+    training: Training,
+    lead: int,
+    seed: int,
+    control: Literal["none", "random", "shuffled"] = "none",
+    samples: tuple[int, int] | None = None,
 ) -> LeadTraining:
-    """Return the settings of one lead and seed, so that another lead's settings do not touch its job."""
+    """Return the settings of one lead and seed, so that another lead's settings do not touch its job.
+
+    Parameters
+    ----------
+    training
+        Settings of all trainings.
+    lead, seed
+        Lead, months, and seed.
+    control
+        Whether it is a control of the findings.
+    samples
+        Of a point of the training-size curve, the samples trained on and those of the run. Fewer samples are seen in more epochs,
+        by the square root of their ratio.
+    """
     chosen = {
         name: value[lead] if isinstance(value := getattr(training, name), dict) else value
         for name in ("epochs", "dropout")
@@ -89,5 +109,8 @@ def resolve_training(
         # Nothing else of the training touches them.
         kept = {name: getattr(training, name) for name in ("batch_size", "device", "precision")}
         training, chosen = Training(**kept), {"epochs": 0, "dropout": 0.0}
+    if samples:
+        few, all_samples = samples
+        chosen |= {"samples": few, "epochs": math.ceil(chosen["epochs"] * math.sqrt(all_samples / few))}
     shared = training.model_dump(exclude={"enabled", "seeds", "epochs", "dropout"})
     return LeadTraining(lead=lead, seed=seed, control=control, **chosen, **shared)

@@ -79,8 +79,8 @@ class DilatedNetwork(BuiltNetwork):
     """The network of dilated convolutions."""
     channels: int = Field(default=32, ge=1)
     """dilated: channels of every layer."""
-    dilations: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
-        default=[1, 2, 4, 8, 4, 2, 1], min_length=1, max_length=1000
+    dilations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        default=(1, 2, 4, 8, 4, 2, 1), min_length=1, max_length=1000
     )
     """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to."""
     activation: Activation = "relu"

@@ -27,6 +27,7 @@ from sealiency.config.emulator import Lead, Training
 from sealiency.config.figures import Figures
 from sealiency.config.findings import Control, Findings
 from sealiency.config.networks import KINDS, DenseNetwork, Network, OwnNetwork
+from sealiency.config.training_size import TrainingSize
 from sealiency.errors import SealiencyError
 
 _UNION_MEMBER = re.compile(rf"[\[(]|^(int|float|str|dict|constrained-int|constrained-float|{'|'.join(KINDS)})$")
@@ -76,6 +77,8 @@ class Configuration(Section):
     """The test of what the sign of an attribution means."""
     findings: Findings = Findings()
     """The paper's claims as numbers beside their nulls."""
+    training_size: TrainingSize = TrainingSize()
+    """Skill and fidelity against the number of training samples."""
     figures: Figures = Figures()
     """Appearance of the figures."""
 

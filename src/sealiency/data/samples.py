@@ -131,6 +131,10 @@ class SampleWindows:
         """Return targets of shape (sample, lat, lon)."""
         return self.anomaly[np.asarray(samples) + self.lead - 1]
 
+    def known_months(self, samples: range) -> "Tensor":
+        """Return all months that consecutive samples read, of shape (month, lat, lon)."""
+        return self.anomaly[samples.start - len(self.lags) : samples.stop - 1]
+
     def persistence(self, samples: list[int] | range) -> "Tensor":
         """Return the last input month, of shape (sample, lat, lon)."""
         return self.anomaly[np.asarray(samples) - 1]

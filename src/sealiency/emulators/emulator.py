@@ -28,6 +28,8 @@ class Emulator:
     lead: int
     seed: int
     history: int
+    training_samples: range
+    """Numbers of the samples that it was trained on."""
     prepared_sha256: str
     model_sha256: str
 
@@ -132,7 +134,9 @@ def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
     """
     if threads is not None:
         set_up_process(threads)
-    content = load_torch(path, "network", "history", "ocean", "weights", "lead", "seed", "prepared_sha256")
+    content = load_torch(
+        *(path, "network", "history", "ocean", "weights", "lead", "seed", "training_samples", "prepared_sha256")
+    )
     try:
         settings = parse_network(content["network"])
         if content.get("network_code_sha256") != hash_code_of(settings):
@@ -149,6 +153,7 @@ def load_emulator(path: str | Path, threads: int | None = None) -> Emulator:
         lead=content["lead"],
         seed=content["seed"],
         history=content["history"],
+        training_samples=range(*content["training_samples"]),
         prepared_sha256=content["prepared_sha256"],
         model_sha256=hash_weights(content["weights"]),
     )

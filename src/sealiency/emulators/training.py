@@ -1,7 +1,7 @@
 """Training one emulator, resumable after any epoch, or any batch that a signal stopped it at, to the same final weights."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -159,6 +159,8 @@ def train_and_save(
     """
     set_up_process(threads)
     split = record.split(settings.lead, samples)
+    if settings.samples:
+        split = replace(split, training=split.training[-settings.samples :])
     checkpoint = emulator.with_name("checkpoint.pt")
     everything = {
         "network": network.model_dump(mode="json"),
@@ -193,6 +195,7 @@ def train_and_save(
         "trend": torch.tensor(record.statistics["trend"].values) if "trend" in record.statistics else None,
         "trend_reference": float(record.statistics["trend_reference"]) if "trend" in record.statistics else None,
         "record": record.attributes,
+        "training_samples": [split.training.start, split.training.stop],
         "first_month": record.months[0],
         "prepared_sha256": record.sha256,
         "best_epoch": result.best_epoch,

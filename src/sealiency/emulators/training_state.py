@@ -188,8 +188,7 @@ class TrainingState:
     def fit_linear_parts(self) -> None:
         """Fit what is not trained: the whitening of the history, and the ridge regression of a skip."""
         if self.network.whitening is not None:
-            # The months that training samples read.
-            self.network.whitening.fit(self.windows.anomaly[: self.split.training.stop - 1], self.ocean.cpu())
+            self.network.whitening.fit(self.windows.known_months(self.split.training), self.ocean.cpu())
         if not isinstance(self.network.skip, PixelRidgeSkip):
             return
         # On what the control has for targets.

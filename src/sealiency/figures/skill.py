@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sealiency.config.figures import Figures
 from sealiency.figures import maps, style
 
-_PREDICTORS = {
+PREDICTORS = {
     "emulator": ("emulator", style.POSITIVE, "o"),
     "persistence": ("persistence", style.BLACK, "s"),
     "damped_persistence": ("damped persistence", style.NEGATIVE, "^"),
@@ -62,7 +62,7 @@ def _draw_score(axes: Axes, scores: list[xr.DataArray], period: str) -> None:
     """Draw a dot for each predictor and lead; `scores` hold one array [period, predictor] a lead, in their order."""
     # The bound is known of a synthetic world only.
     found = {name for score in scores for name in score["predictor"].values}
-    shown = {name: look for name, look in _PREDICTORS.items() if name in found}
+    shown = {name: look for name, look in PREDICTORS.items() if name in found}
     for rank, (name, (label, color, marker)) in enumerate(shown.items()):
         known = [
             float(score.sel(period=period, predictor=name))

@@ -21,7 +21,7 @@ def evaluate_emulator(
     split: Split,
     forecast_best: Callable[[range], np.ndarray] | None = None,
 ) -> xr.Dataset:
-    """Compare the emulator's forecasts with those of its linear rivals, all fitted on the training samples alone.
+    """Compare the emulator's forecasts with those of its linear rivals, all fitted on the samples that it was trained on.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def evaluate_emulator(
     record
         Prepared record.
     split
-        Samples of each period of this lead.
+        Samples of each period of this lead; the training samples are the emulator's own.
     forecast_best
         Function that returns the best possible forecasts of samples, standardised units, float64 of shape (sample, cell); None
         where the world that made the record is not known.
@@ -58,7 +58,7 @@ def evaluate_emulator(
         "emulator": lambda samples: _forecast(emulator, windows, samples)[:, ocean]
     }
     for name, rival in RIVALS.items():
-        predictors[name] = rival.fit(windows, split.training, ocean, area).forecast
+        predictors[name] = rival.fit(windows, emulator.training_samples, ocean, area).forecast
     if forecast_best:
         predictors[BOUND] = forecast_best
     periods = {"validation": split.validation, "test": split.test}
@@ -89,12 +89,13 @@ def evaluate_emulator(
                     means["rmse"][at_period, at_predictor] = rmse
                     means["acc"][at_period, at_predictor] = acc
     skill = _build_dataset(record, emulator, list(periods), list(predictors), maps, means)
-    for name, values in _training_means(emulator, windows, split.training).items():
+    for name, values in _training_means(emulator, windows).items():
         skill[name] = values
     return skill
 
 
-def _training_means(emulator: Emulator, windows: SampleWindows, samples: range) -> dict[str, tuple]:
+def _training_means(emulator: Emulator, windows: SampleWindows) -> dict[str, tuple]:
+    samples = emulator.training_samples
     inputs = np.zeros((emulator.history, *emulator.ocean.shape))
     forecast, target = np.zeros(emulator.ocean.shape), np.zeros(emulator.ocean.shape)
     for start in range(samples.start, samples.stop, SAMPLES_AT_ONCE):

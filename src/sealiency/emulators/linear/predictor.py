@@ -33,10 +33,12 @@ class FieldPredictor(Protocol):
 def split_training(windows: SampleWindows, training: range) -> tuple[range, range]:
     """Return the training samples that try out a setting and those, the last fifth, that choose it.
 
-    One history lies between them, so that no month of input is shared.
+    One history lies between them, so that no month of input is shared, unless that would leave less than a tenth to choose by.
     """
     cut = training.start + max(1, int(0.8 * len(training)))
-    return range(training.start, cut), range(min(cut + len(windows.lags), training.stop - 1), training.stop)
+    apart = cut + len(windows.lags)
+    enough = training.stop - apart >= max(1, len(training) // 10)
+    return range(training.start, cut), range(apart if enough else min(cut, training.stop - 1), training.stop)
 
 
 def take_targets(windows: SampleWindows, ocean: np.ndarray, samples: range) -> np.ndarray:
@@ -50,5 +52,5 @@ def take_last_months(windows: SampleWindows, ocean: np.ndarray, samples: range) 
 
 
 def take_known_months(windows: SampleWindows, ocean: np.ndarray, samples: range) -> np.ndarray:
-    """Return all months up to the last input of samples in the ocean cells, float64 of shape (month, cell)."""
-    return windows.anomaly[: samples.stop - 1].numpy()[:, ocean].astype(np.float64)
+    """Return all months that samples read in the ocean cells, float64 of shape (month, cell)."""
+    return windows.known_months(samples).numpy()[:, ocean].astype(np.float64)
