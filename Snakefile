@@ -22,6 +22,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/linear.smk"
+include: "workflow/rules/sufficiency.smk"
 include: "workflow/rules/compare.smk"
 
 

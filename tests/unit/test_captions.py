@@ -22,8 +22,8 @@ HEATMAPS = {
     "attribution_maps": {"data_set", "lead", "samples", "method", "baseline", "precision"},
 }
 # Figures that show every lead.
-ALL_LEADS = {"skill", "sign_check", "training_size"}
-ALL_SEEDS = {"training_size"}
+ALL_LEADS = {"skill", "sign_check", "training_size", "sufficiency"}
+ALL_SEEDS = {"training_size", "sufficiency"}
 EVERY_CAPTION = pytest.mark.parametrize("name", sorted(TEMPLATES))
 
 

@@ -97,6 +97,12 @@ CONTROLS |= {
 # The points of the training-size curve by the beginning of an emulator's folder's name; the last are the run's own emulators.
 SIZES = {f"samples{size}_": size for size in CONFIG.training_size.samples if size < CONFIG.samples.training}
 SIZES = SIZES | {"": CONFIG.samples.training} if CONFIG.training_size.samples else {}
+# The months and cells that emulators are given, by the beginning of their folders' names, to learn which suffice.
+SEEN = {
+    f"months{months}_cells{cells}_": (months, cells)
+    for months in CONFIG.sufficiency.months
+    for cells in CONFIG.sufficiency.neighbours
+}
 # Dry runs too: whether this is one is not known yet.
 if workflow.is_main_process:
     PRESENCE = Presence(Path(".snakemake"), RUN)
@@ -116,6 +122,7 @@ MODEL = "{control}lead{lead}_seed{seed}"
 EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
 SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
 TRAINING_SIZE = f"{RUN}/measure_training_size/lead{{lead}}.nc"
+SUFFICIENCY = f"{RUN}/measure_sufficiency/lead{{lead}}.nc"
 
 # Commands such as mpiexec come from the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -126,7 +133,7 @@ os.environ.setdefault("SEALIENCY_CHECKOUT", str(workflow.basedir))
 wildcard_constraints:
     record="prepared|unfiltered",
     # Empty for the run's own emulators; the others are made for comparison with them.
-    control=r"((random|shuffled|unfiltered|bottleneck|samples\d+)_)?",
+    control=r"((random|shuffled|unfiltered|bottleneck|samples\d+|months\d+_cells\d+)_)?",
     lead=r"\d+",
     seed=r"\d+",
     chunk=r"\d+",
@@ -171,7 +178,9 @@ def training_settings(wildcards):
 
 def network_settings(wildcards):
     """Return the network's settings of one training."""
-    return resolve_network(CONFIG.network, int(wildcards.lead), wildcards.control == "bottleneck_")
+    return resolve_network(
+        CONFIG.network, int(wildcards.lead), wildcards.control == "bottleneck_", SEEN.get(wildcards.control)
+    )
 
 
 def record_of(wildcards):
@@ -239,6 +248,7 @@ def by_control(pattern, controls=CONTROLS):
     return [file for files in made for file in files]
 
 
-def by_size(pattern):
-    """Return the files of all leads and seeds of the training-size curve, but for the run's own emulators."""
-    return fill(pattern, control=[name for name in SIZES if name], lead=CONFIG.leads, seed=CONFIG.training.seeds)
+def by_variant(pattern):
+    """Return the files of all leads and seeds of the emulators that see fewer samples, months or cells than the run's own."""
+    variants = [name for name in (*SIZES, *SEEN) if name]
+    return fill(pattern, control=variants, lead=CONFIG.leads, seed=CONFIG.training.seeds)

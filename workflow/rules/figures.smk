@@ -224,6 +224,7 @@ FIGURES = {
         "Skill by lead": [rules.plot_skill.output.png],
         "Skill by place": by_lead(rules.plot_skill_maps.output.png),
         "Skill by the number of training samples": [rules.plot_training_size.output.png] if SIZES else [],
+        "Which months and neighbours suffice": [rules.plot_sufficiency.output.png] if SEEN else [],
     },
     "Training set": {
         "Mean heatmaps (Fig. 4)": fill(rules.plot_group.output.png, lead=CONFIG.leads, pixel=GROUP_PIXELS),

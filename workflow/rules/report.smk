@@ -34,6 +34,10 @@ BENCHMARKS = {
     "measure_training_size": (
         fill(f"{RUN}/benchmarks/measure_training_size/lead{{lead}}.tsv", lead=CONFIG.leads) if SIZES else []
     ),
+    "measure_sufficiency": (
+        fill(f"{RUN}/benchmarks/measure_sufficiency/lead{{lead}}.tsv", lead=CONFIG.leads) if SEEN else []
+    ),
+    "plot_sufficiency": [f"{RUN}/benchmarks/plot_sufficiency.tsv"] if SEEN else [],
     "plot_training_size": [f"{RUN}/benchmarks/plot_training_size.tsv"] if SIZES else [],
     "fit_linear": fill(f"{RUN}/benchmarks/fit_linear/lead{{lead}}.tsv", lead=CONFIG.leads),
     **{
@@ -46,7 +50,11 @@ BENCHMARKS = {
     },
     **{
         name: by_control(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", made)
-        + (by_size(f"{RUN}/benchmarks/{name}/{MODEL}.tsv") if name in ("train_emulator", "evaluate_emulator") else [])
+        + (
+            by_variant(f"{RUN}/benchmarks/{name}/{MODEL}.tsv")
+            if name in ("train_emulator", "evaluate_emulator")
+            else []
+        )
         for name, made in (
             ("train_emulator", CONTROLS),
             ("evaluate_emulator", EVALUATED),

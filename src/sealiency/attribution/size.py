@@ -121,7 +121,9 @@ def measure_size(network: Network, history: int, grid: tuple[int, int]) -> Netwo
 
 def _refuse_too_large(network: Network, parameters: int) -> None:
     if parameters > MOST_PARAMETERS:
-        plain = network.model_dump(mode="json", exclude={"kind", "skip", "skip_kernel", "whiten", "linear_bottleneck", "build", "weights"})
+        plain = network.model_dump(
+            mode="json", exclude={"kind", "skip", "skip_kernel", "whiten", "linear_bottleneck", "build", "weights"}
+        )
         raise SealiencyError(
             f"network: {parameters:.3g} parameters, more than the {MOST_PARAMETERS:.0e} that can be trained; make it smaller: "
             + ", ".join(f"{key} = {value}" for key, value in plain.items())

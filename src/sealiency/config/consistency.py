@@ -6,7 +6,8 @@ from typing import Any
 from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribution, Instance
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
-from sealiency.config.networks import Network, OwnNetwork
+from sealiency.config.networks import DilatedNetwork, Network, OwnNetwork
+from sealiency.config.sufficiency import Sufficiency
 from sealiency.config.training_size import TrainingSize
 
 
@@ -141,6 +142,28 @@ def _check_training_size(data: Data, samples: Samples, training: Training, size:
         )
 
 
+def _check_read_months(samples: Samples, network: Network) -> Iterator[str]:
+    months = getattr(network, "months", None)
+    if months and months > samples.history:
+        yield f"network.months ({months}) exceeds samples.history ({samples.history}); lower it, or leave it out for all"
+
+
+def _check_sufficiency(
+    samples: Samples, network: Network, training: Training, sufficiency: Sufficiency
+) -> Iterator[str]:
+    if not sufficiency.months:
+        return
+    if sufficiency.months[-1] > samples.history:
+        yield f"sufficiency.months ({sufficiency.months[-1]}) exceeds samples.history ({samples.history}); lower it"
+    if not isinstance(network, DilatedNetwork):
+        yield (
+            f"sufficiency.months needs networks that see so many cells and no more, and network.kind is {network.kind}; set "
+            "network.kind: dilated, or leave sufficiency.months empty"
+        )
+    if not training.enabled:
+        yield "sufficiency.months needs emulators that are trained, and training is none; leave one of them out"
+
+
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("leads",), _check_leads),
     (("data",), _check_season),
@@ -153,4 +176,6 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("samples", "attribution"), _check_counts),
     (("attribution",), _check_method),
     (("data", "samples", "training", "training_size"), _check_training_size),
+    (("samples", "network"), _check_read_months),
+    (("samples", "network", "training", "sufficiency"), _check_sufficiency),
 ]

@@ -33,6 +33,8 @@ class NetworkSettings(Section):
 class BuiltNetwork(NetworkSettings):
     """What every kind has that is built here."""
 
+    months: int | None = Field(default=None, ge=1)
+    """Months of the history that the layers read, the last ones; null for all. The skip reads its own."""
     whiten: bool = False
     """Turn the months of the history into uncorrelated channels of unit variance before the first layer, by a linear map
     fitted on the training months (not in the paper). The network then learns faster what a running mean hides."""
@@ -79,10 +81,9 @@ class DilatedNetwork(BuiltNetwork):
     """The network of dilated convolutions."""
     channels: int = Field(default=32, ge=1)
     """dilated: channels of every layer."""
-    dilations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
-        default=(1, 2, 4, 8, 4, 2, 1), min_length=1, max_length=1000
-    )
-    """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to."""
+    dilations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(1, 2, 4, 8, 4, 2, 1), max_length=1000)
+    """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to, and none sees
+    its own cell alone."""
     activation: Activation = "relu"
     """dilated: activation after each batch normalisation."""
 
@@ -158,7 +159,13 @@ def parse_network(settings: dict[str, Any]) -> Network:
     return _ADAPTER.validate_python(settings)
 
 
-def resolve_network(network: Network, lead: int, bottleneck: bool = False) -> Network:
+# Dilations by the number of cells that a forecast then sees.
+DILATIONS: dict[int, tuple[int, ...]] = {1: (), 9: (1,), 25: (1, 1)}
+
+
+def resolve_network(
+    network: Network, lead: int, bottleneck: bool = False, seen: tuple[int, int] | None = None
+) -> Network:
     """Return the settings of one lead's network, so that another lead's weights do not touch its job.
 
     Parameters
@@ -169,9 +176,14 @@ def resolve_network(network: Network, lead: int, bottleneck: bool = False) -> Ne
         Lead, months.
     bottleneck
         Whether a linear layer over all cells is added, for the comparison of the findings; own networks have none.
+    seen
+        Months and cells that a network of kind `dilated` is given, to learn which suffice; None for all.
     """
     if isinstance(network, OwnNetwork):
         return network.model_copy(
             update={"weights": network.weights[lead] if isinstance(network.weights, dict) else network.weights}
         )
+    if seen:
+        months, cells = seen
+        return network.model_copy(update={"months": months, "dilations": DILATIONS[cells]})
     return network.model_copy(update={"linear_bottleneck": True}) if bottleneck else network

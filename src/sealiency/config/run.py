@@ -27,6 +27,7 @@ from sealiency.config.emulator import Lead, Training
 from sealiency.config.figures import Figures
 from sealiency.config.findings import Control, Findings
 from sealiency.config.networks import KINDS, DenseNetwork, Network, OwnNetwork
+from sealiency.config.sufficiency import Sufficiency
 from sealiency.config.training_size import TrainingSize
 from sealiency.errors import SealiencyError
 
@@ -79,6 +80,8 @@ class Configuration(Section):
     """The paper's claims as numbers beside their nulls."""
     training_size: TrainingSize = TrainingSize()
     """Skill and fidelity against the number of training samples."""
+    sufficiency: Sufficiency = Sufficiency()
+    """Which months and neighbours suffice."""
     figures: Figures = Figures()
     """Appearance of the figures."""
 

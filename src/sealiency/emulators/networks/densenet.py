@@ -113,7 +113,7 @@ class DenseNet(Forecaster):
         coarsest = (halfway[0] // 2, halfway[1] // 2)
         self.layers = nn.Sequential(
             OrderedDict(
-                convolution=nn.Conv2d(history, settings.stem_channels, 5, stride=2, padding=2, bias=False),
+                convolution=nn.Conv2d(self.months, settings.stem_channels, 5, stride=2, padding=2, bias=False),
                 dense_block_1=_dense_block(settings.stem_channels, first, growth, dropout),
                 downsampling=nn.Sequential(
                     Composition(halved, halved // 2, 1),

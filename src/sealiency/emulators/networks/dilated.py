@@ -36,7 +36,7 @@ class DilatedNet(Forecaster):
         super().__init__(settings, history, grid)
         channels = settings.channels
         self.geography = Geography(grid, PLACE_FEATURES)
-        self.enter = nn.Conv2d(history, channels, 1)
+        self.enter = nn.Conv2d(self.months, channels, 1)
         self.blocks = nn.ModuleList(
             _Block(channels, dilation, settings.activation, dropout) for dilation in settings.dilations
         )

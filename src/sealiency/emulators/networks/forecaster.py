@@ -27,8 +27,9 @@ class Forecaster(nn.Module, ABC):
     def __init__(self, settings: Network, history: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.skip = build_skip(settings, history, grid)
-        whiten = isinstance(settings, BuiltNetwork) and settings.whiten
-        self.whitening = Whitening(history) if whiten else None
+        built = settings if isinstance(settings, BuiltNetwork) else BuiltNetwork(kind="")
+        self.months = min(history, built.months or history)
+        self.whitening = Whitening(self.months) if built.whiten else None
 
     def forecast_skip(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to what the skip forecasts, (sample, lat, lon); zeros where there is none."""
@@ -40,6 +41,8 @@ class Forecaster(nn.Module, ABC):
 
     def change(self, x: Tensor) -> Tensor:
         """Map standardised anomalies, (sample, lag, lat, lon), to what is added to the skip, (sample, 1, lat, lon)."""
+        if self.months < x.shape[1]:
+            x = x[:, -self.months :]
         return self.compute(x if self.whitening is None else self.whitening(x))
 
     @property

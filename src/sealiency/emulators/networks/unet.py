@@ -44,7 +44,7 @@ class UNet(Forecaster):
         super().__init__(settings, history, grid)
         widths = [settings.channels * 2**level for level in range(settings.levels)]
         coarsest = tuple(-(-size // 2 ** (settings.levels - 1)) for size in grid)
-        self.enter = _block(history, widths[0], settings.activation, dropout)
+        self.enter = _block(self.months, widths[0], settings.activation, dropout)
         self.down = nn.ModuleList(
             _block(fine, coarse, settings.activation, dropout, stride=2) for fine, coarse in pairwise(widths)
         )
