@@ -32,6 +32,7 @@ if WORLD_PROPAGATOR:
     include: "workflow/rules/training_size.smk"
 
 
+include: "workflow/rules/uncertainty.smk"
 include: "workflow/rules/attribute.smk"
 include: "workflow/rules/reduce.smk"
 include: "workflow/rules/ablate.smk"

@@ -20,6 +20,7 @@ ON_GPU = {
     "compare_methods",
     "measure_fidelity",
     "measure_training_size",
+    "evaluate_uncertainty",
 }
 
 

@@ -1,4 +1,5 @@
 import copy
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from sealiency.emulators.emulator import hash_weights, load_emulator, load_torch
 from sealiency.emulators.interruption import Stopped
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.emulators.training import train_and_save, train_emulator
-from sealiency.emulators.training_state import TrainingState, masked_mse
+from sealiency.emulators.training_state import TrainingState, masked_mse, weighted_likelihood
 from sealiency.errors import SealiencyError
 from small_world import HISTORY, NETWORK, SAMPLES, TRAINING
 
@@ -69,7 +70,54 @@ def test_land_has_no_say_in_the_loss():
     assert forecast.grad.tolist() == [[[2.0, 0.0]]]
 
 
+def test_weighted_likelihood_by_hand():
+    ocean = torch.tensor([[True, False]])
+    forecast, target = torch.tensor([[[1.0, 9.0]], [[0.0, 9.0]]]), torch.tensor([[[3.0, 0.0]], [[1.0, 0.0]]])
+    log_variance = torch.tensor([[[2.0, 5.0]], [[-1.0, 5.0]]], requires_grad=True)
+    terms = [(4 * math.exp(-2) + 2) / 2, (math.exp(1) - 1) / 2]
+    plain = weighted_likelihood(forecast, log_variance, target, ocean, 0)
+    assert plain.item() == pytest.approx(sum(terms) / 2)
+    loss = weighted_likelihood(forecast, log_variance, target, ocean, 0.5)
+    assert loss.item() == pytest.approx((math.exp(1) * terms[0] + math.exp(-0.5) * terms[1]) / 2)
+    loss.backward()
+    # The weight is not trained: the derivative of each term is that of the likelihood times the weight.
+    expected = [math.exp(1) * (1 - 4 * math.exp(-2)) / 4, math.exp(-0.5) * (1 - math.exp(1)) / 4]
+    torch.testing.assert_close(log_variance.grad[:, 0, 0], torch.tensor(expected))
+    assert not log_variance.grad[:, 0, 1].any()
+
+
+# --- what is kept ---
+
+
+def test_the_average_of_the_weights_is_kept(record, tmp_path):
+    """Weights of a decay of 0 are those trained last; of a decay near 1 those of the first step."""
+    settings = SETTINGS.model_copy(update={"epochs": 2, "dropout": 0.0, "schedule": "constant", "patience": 9})
+    plain, last, slow = (
+        train(record, tmp_path / f"{decay}.pt", settings.model_copy(update={"averaging": decay}))
+        for decay in (0, 1e-9, 0.97)
+    )
+    for name, values in plain.weights.items():
+        torch.testing.assert_close(last.weights[name], values, atol=1e-5, rtol=1e-5)
+    assert hash_weights(slow.weights) != hash_weights(plain.weights)
+    assert (slow.history["training_rmse"] == plain.history["training_rmse"]).all()
+    assert (slow.history["validation_rmse"] != plain.history["validation_rmse"]).any()
+
+
 # --- resuming ---
+
+
+@pytest.mark.parametrize("averaging", [0, 0.9])
+@pytest.mark.parametrize("calls", [2, 9])
+def test_an_average_goes_on_where_it_was(record, tmp_path, monkeypatch, averaging, calls):
+    settings = SETTINGS.model_copy(update={"averaging": averaging})
+    whole = train(record, tmp_path / "whole.pt", settings)
+    with monkeypatch.context() as patch:
+        signal_at(patch, {calls})
+        with pytest.raises(Stopped):
+            train(record, tmp_path / "cut.pt", settings)
+    resumed = train(record, tmp_path / "cut.pt", settings)
+    assert hash_weights(resumed.weights) == hash_weights(whole.weights)
+    assert_same_history(resumed.history, whole.history)
 
 
 @pytest.mark.parametrize("epochs_done", [1, 3])
@@ -99,17 +147,17 @@ def test_resumed_training_ends_at_the_same_weights(record, tmp_path, monkeypatch
 
 def test_epoch_cut_short_in_its_middle_begins_again(record, tmp_path, monkeypatch):
     whole = train(record, tmp_path / "whole.pt")
-    original = TrainingState._forecast
+    original = TrainingState._forecast_both
     calls = iter(range(100))
 
-    def forecast(self, samples):
+    def forecast(self, samples, network):
         # An epoch is 4 batches of training and 2 of validation; this is in the third epoch.
         if next(calls) == 14:
             raise KeyboardInterrupt
-        return original(self, samples)
+        return original(self, samples, network)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingState, "_forecast", forecast)
+        patch.setattr(TrainingState, "_forecast_both", forecast)
         with pytest.raises(KeyboardInterrupt):
             train(record, tmp_path / "cut.pt")
     assert load_torch(tmp_path / "cut.pt")["epoch"] == 2
@@ -203,16 +251,16 @@ def _outside_slurm(monkeypatch):
 
 def signal_at(monkeypatch, moments, number=signal.SIGTERM):
     """Let this process send itself a signal in these forecasts, counted over all trainings; return their list."""
-    original = TrainingState._forecast
+    original = TrainingState._forecast_both
     calls = []
 
-    def forecast(self, samples):
+    def forecast(self, samples, network):
         if len(calls) in moments:
             os.kill(os.getpid(), number)
         calls.append(samples)
-        return original(self, samples)
+        return original(self, samples, network)
 
-    monkeypatch.setattr(TrainingState, "_forecast", forecast)
+    monkeypatch.setattr(TrainingState, "_forecast_both", forecast)
     return calls
 
 
@@ -324,13 +372,13 @@ def test_stop_is_told_and_handlers_are_put_back(record, tmp_path, monkeypatch, c
 
 def test_seconds_of_an_interrupted_epoch_count_what_was_done_before(record, tmp_path, monkeypatch):
     calls = signal_at(monkeypatch, [2])
-    original = TrainingState._forecast
+    original = TrainingState._forecast_both
 
-    def slow(self, samples):
+    def slow(self, samples, network):
         time.sleep(0.2 if len(calls) < 3 else 0)
-        return original(self, samples)
+        return original(self, samples, network)
 
-    monkeypatch.setattr(TrainingState, "_forecast", slow)
+    monkeypatch.setattr(TrainingState, "_forecast_both", slow)
     with pytest.raises(Stopped):
         train(record, tmp_path / "cut.pt")
     history = train(record, tmp_path / "cut.pt").history

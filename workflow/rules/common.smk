@@ -11,7 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from sealiency.attribution.planning import plan_shards
-from sealiency.config.attribution import SCHEDULING, select_block
+from sealiency.config.attribution import SCHEDULING, select_block, select_listed
 from sealiency.config.emulator import resolve_training
 from sealiency.config.networks import resolve_network
 from sealiency.config.run import parse_configuration, read_settings
@@ -110,6 +110,7 @@ if workflow.is_main_process:
 # Pixels that figure 4 shows: those listed, or of all the one on which methods are compared; none without heatmaps.
 GROUP_PIXELS = ["compared"] if CONFIG.attribution.pixels == "all" else [p.name for p in CONFIG.attribution.pixels]
 GROUP_PIXELS = GROUP_PIXELS if CONFIG.attribution.keeps_heatmaps else []
+LISTED = select_listed(CONFIG.attribution, CONFIG.instance.compared)
 SUMMARY = f"{RUN}/summary.json"
 REPORT = f"{RUN}/report.html"
 PREPARED = f"{RUN}/prepare_record/prepared.nc"

@@ -1,10 +1,8 @@
 """How far attributions agree with the best linear predictor, which is known of the synthetic world."""
 
-from sealiency.config.attribution import select_listed
 from sealiency.naming import name_blocks
 
 FIDELITY = f"{RUN}/measure_fidelity/lead{{lead}}_{{record}}.nc"
-LISTED = select_listed(CONFIG.attribution, CONFIG.instance.compared)
 FIT_RECORDS = ["prepared"] + ["unfiltered"] * ("unfiltered_" in CONTROLS)
 FIDELITIES = fill(FIDELITY, lead=CONFIG.leads, record=FIT_RECORDS)
 

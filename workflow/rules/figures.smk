@@ -223,6 +223,7 @@ FIGURES = {
     "Skill": {
         "Skill by lead": [rules.plot_skill.output.png],
         "Skill by place": by_lead(rules.plot_skill_maps.output.png),
+        "Uncertainty": by_seed(rules.plot_uncertainty.output.png) if UNCERTAIN else [],
         "Skill by the number of training samples": [rules.plot_training_size.output.png] if SIZES else [],
         "Which months and neighbours suffice": [rules.plot_sufficiency.output.png] if SEEN else [],
     },

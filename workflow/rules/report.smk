@@ -49,6 +49,10 @@ BENCHMARKS = {
         for name in ("reduce_shards", "check_signs", "plot_training")
     },
     **{
+        name: by_seed(f"{RUN}/benchmarks/{name}/{MODEL}.tsv") if UNCERTAIN else []
+        for name in ("evaluate_uncertainty", "plot_uncertainty")
+    },
+    **{
         name: by_control(f"{RUN}/benchmarks/{name}/{MODEL}.tsv", made)
         + (
             by_variant(f"{RUN}/benchmarks/{name}/{MODEL}.tsv")

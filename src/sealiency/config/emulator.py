@@ -32,6 +32,12 @@ class Training(Section):
     """Learning rate by epoch: times 0.99 every 3 epochs, half a cosine down to 0, or constant."""
     patience: int = Field(default=50, ge=1)
     """Epochs without a better validation RMSE after which training stops; the best epoch is kept."""
+    beta: float = Field(default=0.5, ge=0, le=1)
+    """With network.uncertainty, the loss is the Gaussian negative log likelihood times the forecast variance to this power: 0 is
+    the likelihood, 1 trains the anomaly as without uncertainty (Seitzer et al. 2022)."""
+    averaging: float = Field(default=0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights over optimiser steps, which is validated and kept in their place; 0
+    for none. A decay of 0.97 averages over about 33 steps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the training passes; auto takes bfloat16 where the processor or GPU has it in hardware."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -74,6 +80,10 @@ class LeadTraining(Section):
     """Learning rate by epoch."""
     patience: int
     """Epochs without a better validation RMSE after which training stops."""
+    averaging: float = 0
+    """Decay of the moving average of the weights."""
+    beta: float = 0.5
+    """Power of the forecast variance in the loss of a network with uncertainty."""
     precision: Literal["auto", "float32", "bfloat16"]
     """Arithmetic of the training passes."""
     device: Literal["auto", "cpu", "cuda"]

@@ -41,6 +41,8 @@ class BuiltNetwork(NetworkSettings):
     linear_bottleneck: bool = False
     """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
     place (what the paper plans)."""
+    uncertainty: bool = False
+    """Forecast the variance of the error beside the anomaly, by a second output that is trained by its likelihood."""
 
 
 class DenseNetwork(BuiltNetwork):

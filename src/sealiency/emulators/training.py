@@ -87,15 +87,14 @@ def train_emulator(
     claim(owner, begin=True)
     with collect_signals() as signals:
         state = TrainingState(anomaly, ocean, split, history, network, settings, signals)
-        if checkpoint.exists():
-            content = load_torch(checkpoint, "fingerprint")
-            if content["fingerprint"] == fingerprint:
-                state.restore(content)
-                LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
-            else:
+        content = load_torch(checkpoint, "fingerprint") if checkpoint.exists() else {}
+        if content.get("fingerprint") == fingerprint:
+            state.restore(content)
+            LOGGER.info("resuming after %s from %s", state.describe_progress(), checkpoint)
+        else:
+            if content:
                 LOGGER.info("%s belongs to other settings, data or code; starting afresh", checkpoint)
-        if not state.rows:
-            state.fit_linear_parts()
+            state.begin()
             if not settings.epochs or state.network.skip is not None:
                 # The skip alone is a forecast, and the best one where training spoils it.
                 state.take_as_it_is()
@@ -111,6 +110,7 @@ def train_emulator(
                 )
                 raise
             save()
+        state.calibrate()
     LOGGER.info("best epoch %d of %d", state.best_epoch, state.epoch)
     return TrainingResult(
         weights=state.best_weights,

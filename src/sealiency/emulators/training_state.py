@@ -5,11 +5,12 @@ import logging
 import math
 import time
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sealiency.config.emulator import LeadTraining
 from sealiency.config.networks import Network, OwnNetwork
@@ -18,6 +19,7 @@ from sealiency.emulators.controls import randomise
 from sealiency.emulators.devices import choose_device, choose_precision
 from sealiency.emulators.interruption import Stopped
 from sealiency.emulators.linear.pixel_ridge import PixelRidge
+from sealiency.emulators.networks.forecaster import Forecaster
 from sealiency.emulators.networks.own import Own, load_weights
 from sealiency.emulators.networks.registry import build_network
 from sealiency.emulators.networks.skip import PixelRidgeSkip
@@ -38,6 +40,24 @@ def masked_mse(forecast: Tensor, target: Tensor, ocean: Tensor) -> Tensor:
         Bool of shape (lat, lon).
     """
     return ((forecast - target)[:, ocean] ** 2).mean()
+
+
+def weighted_likelihood(forecast: Tensor, log_variance: Tensor, target: Tensor, ocean: Tensor, beta: float) -> Tensor:
+    """Return the beta-weighted Gaussian negative log likelihood, the mean over samples and ocean cells (Seitzer et al. 2022).
+
+    Parameters
+    ----------
+    forecast, log_variance, target
+        Standardised anomalies, and logarithms of variances, of shape (sample, lat, lon).
+    ocean
+        Bool of shape (lat, lon).
+    beta
+        Power of the variance that each term is multiplied by, which itself is not trained by that: without it, large errors
+        that the variance has learned to expect would hardly be learned from.
+    """
+    log_variance = log_variance[:, ocean]
+    likelihood = ((forecast - target)[:, ocean] ** 2 * torch.exp(-log_variance) + log_variance) / 2
+    return (likelihood * torch.exp(beta * log_variance).detach()).mean()
 
 
 class TrainingState:
@@ -70,6 +90,7 @@ class TrainingState:
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.schedule = _build_schedule(self.optimizer, settings)
+        self.average: AveragedModel | None = None
         self.ocean = ocean.to(self.device)
         self.windows = SampleWindows(anomaly, settings.lead, history)
         self.split = split
@@ -147,23 +168,35 @@ class TrainingState:
             self.left = torch.randperm(len(self.split.training), generator=self.order) + self.split.training.start
         while len(self.left):
             batch = self.left[: self.settings.batch_size]
-            loss = masked_mse(self._forecast(batch), self._targets(batch.tolist()), self.ocean)
+            forecast, log_variance = self._forecast_both(batch, self.network)
+            targets = self._targets(batch.tolist())
+            squared = masked_mse(forecast, targets, self.ocean)
+            loss = squared
+            if log_variance is not None:
+                loss = weighted_likelihood(forecast, log_variance, targets, self.ocean, self.settings.beta)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-            self.squared += loss.item() * len(batch)
+            if self.average is not None:
+                self.average.update_parameters(self.network)
+            self.squared += squared.item() * len(batch)
             self.left = self.left[len(batch) :]
             self._heed_signals()
         return math.sqrt(self.squared / len(self.split.training))
 
+    @property
+    def _kept(self) -> Forecaster:
+        """The network that is validated and kept: the one that is trained, or that of its averaged weights."""
+        return self.network if self.average is None else cast("Forecaster", self.average.module)
+
     def _validate(self) -> float:
-        self.network.eval()
+        self._kept.eval()
         squared = 0.0
         with torch.inference_mode():
             for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
-                squared += masked_mse(self._forecast(batch), self._targets(batch.tolist()), self.ocean).item() * len(
-                    batch
-                )
+                squared += masked_mse(
+                    self._forecast(batch, self._kept), self._targets(batch.tolist()), self.ocean
+                ).item() * len(batch)
                 # Validation changes no state: a later run begins it anew.
                 self._heed_signals()
         return math.sqrt(squared / len(self.split.validation))
@@ -185,10 +218,27 @@ class TrainingState:
             }
         )
 
-    def fit_linear_parts(self) -> None:
-        """Fit what is not trained: the whitening of the history, and the ridge regression of a skip."""
+    def begin(self) -> None:
+        """Fit what is not trained, and begin the average of the weights."""
+        self._fit_linear_parts()
+        self._begin_average()
+
+    def _begin_average(self) -> None:
+        if self.settings.averaging:
+            decay = get_ema_multi_avg_fn(self.settings.averaging)
+            self.average = AveragedModel(self.network, multi_avg_fn=decay, use_buffers=True)
+
+    def _fit_linear_parts(self) -> None:
+        """Fit the whitening of the history, the ridge regression of a skip and the first scale of the variance."""
         if self.network.whitening is not None:
             self.network.whitening.fit(self.windows.known_months(self.split.training), self.ocean.cpu())
+        self._fit_ridge()
+        if self.network.uncertainty is not None:
+            # Layers that give zeros then expect the errors of the skip, or of a forecast of zero.
+            left = self._training_targets_without_skip()
+            self.network.uncertainty.offset.fill_(math.log(float((left.double() ** 2).mean())))
+
+    def _fit_ridge(self) -> None:
         if not isinstance(self.network.skip, PixelRidgeSkip):
             return
         # On what the control has for targets.
@@ -200,18 +250,45 @@ class TrainingState:
 
     def _randomise(self) -> None:
         """Draw random weights, with outputs of the size that training would aim at."""
+        batches = torch.as_tensor(list(self.split.training)).split(self.settings.batch_size)
+        rms = math.sqrt(float((self._training_targets_without_skip().double() ** 2).mean()))
+        randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
+
+    def _training_targets_without_skip(self) -> Tensor:
+        """Return what the skip leaves of the targets, of shape (sample, ocean cell)."""
         training = list(self.split.training)
-        batches = torch.as_tensor(training).split(self.settings.batch_size)
         wanted = self._targets(training)
         with torch.no_grad():
+            batches = torch.as_tensor(training).split(self.settings.batch_size)
             wanted -= torch.cat([self.network.forecast_skip(self._inputs(batch)) for batch in batches])
-        rms = math.sqrt(float((wanted.cpu()[:, self.ocean.cpu()].double() ** 2).mean()))
-        randomise(self.network, lambda: (self._inputs(batch) for batch in batches), self.ocean, rms)
+        return wanted.cpu()[:, self.ocean.cpu()]
+
+    def calibrate(self) -> None:
+        """Scale the variances of the best weights, by one number, so that they are those of the errors on validation samples.
+
+        Errors on training samples, which variances are trained on, are smaller than others (Levi et al. 2022, Sensors 22).
+        """
+        if self.network.uncertainty is None:
+            return
+        self.network.load_state_dict(self.best_weights)
+        self.network.eval()
+        ratios = []
+        with torch.inference_mode():
+            for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
+                forecast, log_variance = self._forecast_both(batch, self.network)
+                assert log_variance is not None
+                errors = (forecast - self._targets(batch.tolist())) ** 2
+                ratios.append((errors * torch.exp(-log_variance))[:, self.ocean].double())
+        factor = float(torch.cat(ratios).mean())
+        LOGGER.info(
+            "variances of the forecasts are multiplied by %.3g, as the errors on validation samples ask", factor
+        )
+        self.best_weights["uncertainty.offset"] += math.log(factor)
 
     def _copy_weights(self) -> dict[str, Tensor]:
         return {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in self.network.state_dict().items()
+            for name, value in self._kept.state_dict().items()
         }
 
     def _targets(self, samples: list[int]) -> Tensor:
@@ -220,11 +297,16 @@ class TrainingState:
     def _inputs(self, samples: Tensor) -> Tensor:
         return self.windows.inputs(samples.tolist()).to(self.device, memory_format=torch.channels_last)
 
-    def _forecast(self, samples: Tensor) -> Tensor:
+    def _forecast(self, samples: Tensor, network: Forecaster) -> Tensor:
+        return self._forecast_both(samples, network)[0]
+
+    def _forecast_both(self, samples: Tensor, network: Forecaster) -> tuple[Tensor, Tensor | None]:
+        """Return forecasts and, of a network with uncertainty, logarithms of variances, of shape (sample, lat, lon)."""
         inputs = self._inputs(samples)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision == torch.bfloat16):
-            # The loss is taken in float32: squares of small errors would vanish in bfloat16.
-            return self.network(inputs)[:, 0].float()
+            forecast, log_variance = network.forecast_both(inputs)
+        # The loss is taken in float32: squares of small errors would vanish in bfloat16.
+        return forecast[:, 0].float(), None if log_variance is None else log_variance[:, 0].float()
 
     def _heed_signals(self) -> None:
         if self.signals:
@@ -261,6 +343,7 @@ class TrainingState:
             "seconds": 0.0 if self.left is None else self.seconds + time.monotonic() - self.began,
             "processors": self.processors,
             "weights": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "order": self.order.get_state(),
@@ -279,6 +362,9 @@ class TrainingState:
         self.seconds = content["seconds"]
         self.processors = list(content["processors"])
         self.network.load_state_dict(content["weights"])
+        self._begin_average()
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
         self.order.set_state(content["order"])

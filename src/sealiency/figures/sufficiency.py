@@ -68,5 +68,15 @@ def _frame(axes: Axes, rmse: xr.DataArray, fewest: tuple[int, int]) -> None:
         rmse[name].values.tolist().index(few) for name, few in zip(("months", "neighbours"), fewest, strict=True)
     )
     axes.add_patch(
-        Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=style.POSITIVE, lw=2.5, gid="fewest", zorder=3)
+        Rectangle(
+            (column - 0.5, row - 0.5),
+            1,
+            1,
+            fill=False,
+            ec=style.POSITIVE,
+            lw=2.5,
+            gid="fewest",
+            zorder=3,
+            clip_on=False,
+        )
     )

@@ -109,7 +109,7 @@ class DenseNet(Forecaster):
                 _check_nearest(middle_size // 2, middle_size)
                 _check_nearest(middle_size, size)
         # Drawn first, as before there were other kinds: a seed gives the weights that it gave.
-        output = Composition(decoder // 4, 1, BLOCK_KERNEL)
+        output = Composition(decoder // 4, self.outputs, BLOCK_KERNEL)
         coarsest = (halfway[0] // 2, halfway[1] // 2)
         self.layers = nn.Sequential(
             OrderedDict(

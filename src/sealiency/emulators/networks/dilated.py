@@ -41,11 +41,11 @@ class DilatedNet(Forecaster):
             _Block(channels, dilation, settings.activation, dropout) for dilation in settings.dilations
         )
         self.everywhere = _Everywhere(grid) if settings.linear_bottleneck else None
-        self.leave = _Composition(channels, settings.activation, nn.Conv2d(channels, 1, 1))
+        self.leave = _Composition(channels, settings.activation, nn.Conv2d(channels, self.outputs, 1))
         self.begin_at_skip()
 
     def compute(self, x: Tensor) -> Tensor:
-        """Map (sample, channel, lat, lon) to (sample, 1, lat, lon)."""
+        """Map (sample, channel, lat, lon) to (sample, output, lat, lon)."""
         place = self.geography()
         y = self.enter(x)
         for block in self.blocks:

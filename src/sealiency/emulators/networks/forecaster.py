@@ -30,6 +30,8 @@ class Forecaster(nn.Module, ABC):
         built = settings if isinstance(settings, BuiltNetwork) else BuiltNetwork(kind="")
         self.months = min(history, built.months or history)
         self.whitening = Whitening(self.months) if built.whiten else None
+        self.uncertainty = Uncertainty() if built.uncertainty else None
+        self.outputs = 2 if built.uncertainty else 1
 
     def forecast_skip(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to what the skip forecasts, (sample, lat, lon); zeros where there is none."""
@@ -37,13 +39,34 @@ class Forecaster(nn.Module, ABC):
 
     @abstractmethod
     def compute(self, x: Tensor) -> Tensor:
-        """Map months, whitened or not, (sample, channel, lat, lon), to what the layers give, (sample, 1, lat, lon)."""
+        """Map months, whitened or not, (sample, channel, lat, lon), to what the layers give, (sample, output, lat, lon).
 
-    def change(self, x: Tensor) -> Tensor:
-        """Map standardised anomalies, (sample, lag, lat, lon), to what is added to the skip, (sample, 1, lat, lon)."""
+        The outputs are the anomaly and, of a network with uncertainty, the logarithm of its variance.
+        """
+
+    def _compute_from_months(self, x: Tensor) -> Tensor:
         if self.months < x.shape[1]:
             x = x[:, -self.months :]
         return self.compute(x if self.whitening is None else self.whitening(x))
+
+    def change(self, x: Tensor) -> Tensor:
+        """Map standardised anomalies, (sample, lag, lat, lon), to what is added to the skip, (sample, 1, lat, lon)."""
+        found = self._compute_from_months(x)
+        return found if self.uncertainty is None else found[:, :1]
+
+    def forecast_both(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Forecast anomalies and the logarithm of the variance of their error, both (sample, 1, lat, lon).
+
+        The second is None of a network without uncertainty.
+        """
+        found = self._compute_from_months(x)
+        forecast = found[:, :1] if self.skip is None else self.skip(x) + found[:, :1]
+        return forecast, None if self.uncertainty is None else self.uncertainty(found[:, 1:])
+
+    def log_variance(self, x: Tensor) -> Tensor:
+        """Map standardised anomalies, (sample, lag, lat, lon), to the logarithm of the error's variance, (sample, 1, lat, lon)."""
+        assert self.uncertainty is not None
+        return self.uncertainty(self._compute_from_months(x)[:, 1:])
 
     @property
     def output(self) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear:
@@ -51,13 +74,20 @@ class Forecaster(nn.Module, ABC):
         return [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
 
     def take_part(self, part: str) -> nn.Module:
-        """Return a network of its own that forecasts a part: `skip`, `network` for what the layers give, or `all`.
+        """Return a network of its own that forecasts a part: `skip`, `network` for what the layers give, `all`, or `variance`.
 
-        Attributions of the two parts sum to those of all.
+        Attributions of the first two sum to those of all. The variance is the logarithm of that of the error.
         """
         if part == "skip" and self.skip is None:
             raise SealiencyError("part skip: the network has no skip; set network.skip, or ask for all")
-        modules = {"all": self, "skip": self.skip, "network": _Change(self)}
+        if part == "variance" and self.uncertainty is None:
+            raise SealiencyError("part variance: the network has no uncertainty; set network.uncertainty: true")
+        modules = {
+            "all": self,
+            "skip": self.skip,
+            "network": _Part(self, "change"),
+            "variance": _Part(self, "log_variance"),
+        }
         if (found := modules.get(part)) is None:
             raise SealiencyError(f"part {part!r} is not one of {', '.join(modules)}")
         return found.eval()
@@ -85,15 +115,32 @@ class Forecaster(nn.Module, ABC):
         return change if self.skip is None else self.skip(x) + change
 
 
-class _Change(nn.Module):
-    """What the layers of a network give, as a network of its own."""
+class _Part(nn.Module):
+    """A part of a network's forecast, as a network of its own."""
 
-    def __init__(self, network: Forecaster) -> None:
+    def __init__(self, network: Forecaster, name: str) -> None:
         super().__init__()
         self.network = network
+        self.name = name
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.change(x)
+        found: Tensor = getattr(self.network, self.name)(x)
+        return found
+
+
+class Uncertainty(nn.Module):
+    """What is added to the logarithm of the variance that the layers give: one number, fitted and not trained."""
+
+    offset: Tensor
+    """Float32, a scalar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (sample, 1, lat, lon) to the same shape."""
+        return x + self.offset
 
 
 class LinearBottleneck(nn.Module):

@@ -53,7 +53,7 @@ class UNet(Forecaster):
             _block(coarse + fine, fine, settings.activation, dropout)
             for fine, coarse in reversed(list(pairwise(widths)))
         )
-        self.leave = nn.Conv2d(widths[0], 1, 1)
+        self.leave = nn.Conv2d(widths[0], self.outputs, 1)
         self.begin_at_skip()
 
     def compute(self, x: Tensor) -> Tensor:
