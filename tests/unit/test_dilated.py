@@ -148,6 +148,16 @@ def test_it_sees_as_far_as_its_dilations_sum_to():
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 14, 8, 16)
 
 
+def test_taps_far_apart_leave_no_gaps():
+    network = disturb(_build(skip="none", dilations=[5], activation="gelu", channels=16)).double()
+    x = torch.randn(1, HISTORY, *GRID, generator=torch.Generator().manual_seed(0))
+    rows, columns = _look_back(network, x, (11, 12)).abs().sum(0).nonzero(as_tuple=True)
+    # Nine squares of five cells a side, which touch.
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {
+        (row, column) for row in range(4, 19) for column in range(5, 20)
+    }
+
+
 @pytest.mark.parametrize("dilations", [[0], [1] * 1001])
 def test_dilations_that_cannot_be_are_refused(dilations):
     with pytest.raises(ValueError, match="dilations"):

@@ -84,8 +84,8 @@ class DilatedNetwork(BuiltNetwork):
     channels: int = Field(default=32, ge=1)
     """dilated: channels of every layer."""
     dilations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(1, 2, 4, 8, 4, 2, 1), max_length=1000)
-    """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to, and none sees
-    its own cell alone."""
+    """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to (and half
+    of each from 4 on, whose taps read means of the cells about them); with none it sees its own cell alone."""
     activation: Activation = "relu"
     """dilated: activation after each batch normalisation."""
 

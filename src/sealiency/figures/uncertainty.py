@@ -46,7 +46,7 @@ def plot_uncertainty(uncertainty: xr.Dataset, skill: xr.Dataset, settings: Figur
     _draw_scores(panels[0], uncertainty["crps"])
     first = uncertainty.isel(pixel=0)
     place = float(first["pixel_lat"]), float(first["pixel_lon"])
-    field = first["variance_attribution"].sum("lag")
+    field = maps.ocean_only(first["variance_attribution"].sum("lag"), ocean)
     scale = style.Scale.from_zero([field], "magma_r", "Contribution to log variance (1)")
     maps.draw_map(panels[1], field, ocean, scale, f"Attribution of the variance at {style.place_text(*place)}")
     maps.mark_pixel(panels[1], *place)

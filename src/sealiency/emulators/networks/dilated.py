@@ -11,6 +11,8 @@ from sealiency.emulators.networks.unet import ACTIVATIONS
 PLACE_FEATURES = 32
 # Cells along each side that share one cell of the linear bottleneck.
 COARSENING = 4
+# Dilations from here on read means: the blocks before and after fill the gaps between nearer taps.
+SMOOTHED = 4
 
 
 class DilatedNet(Forecaster):
@@ -18,7 +20,8 @@ class DilatedNet(Forecaster):
 
     Every layer treats all cells alike but for what it knows of their place, so that attributions show no grid of the
     network's own, as strides and upsampling do. Each block is batch normalisation, modulation by place, activation and a 3 x 3
-    convolution whose taps lie `dilation` cells apart (Yu & Koltun 2016, ICLR), added to its input (He et al. 2016, CVPR).
+    convolution whose taps lie `dilation` cells apart (Yu & Koltun 2016, ICLR), added to its input (He et al. 2016, CVPR). Taps far
+    apart read means of the cells about them, or attributions would lie on a lattice (Wang & Ji 2018, KDD).
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ class DilatedNet(Forecaster):
 class _Composition(nn.Module):
     """Batch normalisation, modulation by place, activation and a convolution."""
 
-    def __init__(self, channels: int, activation: str, convolution: nn.Conv2d) -> None:
+    def __init__(self, channels: int, activation: str, convolution: nn.Module) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
         self.modulation = Modulation(PLACE_FEATURES, channels)
@@ -69,12 +72,28 @@ class _Composition(nn.Module):
         return self.convolution(self.activation(self.modulation(self.norm(x), place)))
 
 
+class _Mean(nn.Module):
+    """The mean over a square of cells; land and what lies beyond the edge count as 0."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        reach = self.side // 2
+        # One axis after the other: a fifth of the additions.
+        x = functional.avg_pool2d(x, (self.side, 1), 1, (reach, 0))
+        return functional.avg_pool2d(x, (1, self.side), 1, (0, reach))
+
+
 class _Block(nn.Module):
     """What is added to the channels."""
 
     def __init__(self, channels: int, dilation: int, activation: str, dropout: float) -> None:
         super().__init__()
-        convolution = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        convolution: nn.Module = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        if dilation >= SMOOTHED:
+            convolution = nn.Sequential(_Mean(2 * (dilation // 2) + 1), convolution)
         self.change = _Composition(channels, activation, convolution)
         self.dropout = nn.Dropout2d(dropout)
 
