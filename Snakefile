@@ -33,6 +33,7 @@ if WORLD_PROPAGATOR:
 
 
 include: "workflow/rules/uncertainty.smk"
+include: "workflow/rules/attention.smk"
 include: "workflow/rules/attribute.smk"
 include: "workflow/rules/reduce.smk"
 include: "workflow/rules/ablate.smk"

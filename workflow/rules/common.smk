@@ -123,6 +123,7 @@ MODEL = "{control}lead{lead}_seed{seed}"
 EMULATOR = f"{RUN}/train_emulator/{MODEL}/emulator.pt"
 SKILL = f"{RUN}/evaluate_emulator/{MODEL}/skill.nc"
 TRAINING_SIZE = f"{RUN}/measure_training_size/lead{{lead}}.nc"
+ATTENTION = f"{RUN}/measure_attention/lead{{lead}}.nc"
 SUFFICIENCY = f"{RUN}/measure_sufficiency/lead{{lead}}.nc"
 
 # Commands such as mpiexec come from the environment that Snakemake runs in, activated or not.
@@ -134,7 +135,7 @@ os.environ.setdefault("SEALIENCY_CHECKOUT", str(workflow.basedir))
 wildcard_constraints:
     record="prepared|unfiltered",
     # Empty for the run's own emulators; the others are made for comparison with them.
-    control=r"((random|shuffled|unfiltered|bottleneck|samples\d+|months\d+_cells\d+)_)?",
+    control=r"((random|shuffled|unfiltered|bottleneck|attention|samples\d+|months\d+_cells\d+)_)?",
     lead=r"\d+",
     seed=r"\d+",
     chunk=r"\d+",
@@ -180,7 +181,11 @@ def training_settings(wildcards):
 def network_settings(wildcards):
     """Return the network's settings of one training."""
     return resolve_network(
-        CONFIG.network, int(wildcards.lead), wildcards.control == "bottleneck_", SEEN.get(wildcards.control)
+        CONFIG.network,
+        int(wildcards.lead),
+        bottleneck=wildcards.control == "bottleneck_",
+        seen=SEEN.get(wildcards.control),
+        attention=wildcards.control == "attention_",
     )
 
 
@@ -250,6 +255,6 @@ def by_control(pattern, controls=CONTROLS):
 
 
 def by_variant(pattern):
-    """Return the files of all leads and seeds of the emulators that see fewer samples, months or cells than the run's own."""
-    variants = [name for name in (*SIZES, *SEEN) if name]
+    """Return the files of all leads and seeds of the emulators that see less than the run's own, or have attention."""
+    variants = [name for name in (*SIZES, *SEEN, *(["attention_"] if CONFIG.attention.enabled else [])) if name]
     return fill(pattern, control=variants, lead=CONFIG.leads, seed=CONFIG.training.seeds)

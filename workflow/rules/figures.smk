@@ -241,6 +241,7 @@ FIGURES = {
         "Signs tested": [rules.plot_sign_check.output.png],
     },
     "Training": {
+        "Attention": fill(rules.plot_attention.output.png, lead=CONFIG.leads) if CONFIG.attention.enabled else [],
         "Learning curves": by_seed(rules.plot_training.output.png) if CONFIG.training.enabled else [],
     },
 }

@@ -34,6 +34,10 @@ BENCHMARKS = {
     "measure_training_size": (
         fill(f"{RUN}/benchmarks/measure_training_size/lead{{lead}}.tsv", lead=CONFIG.leads) if SIZES else []
     ),
+    **{
+        name: (fill(f"{RUN}/benchmarks/{name}/lead{{lead}}.tsv", lead=CONFIG.leads) if CONFIG.attention.enabled else [])
+        for name in ("measure_attention", "plot_attention")
+    },
     "measure_sufficiency": (
         fill(f"{RUN}/benchmarks/measure_sufficiency/lead{{lead}}.tsv", lead=CONFIG.leads) if SEEN else []
     ),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sealiency.config.attention import Attention
 from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribution, Instance
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
@@ -164,6 +165,19 @@ def _check_sufficiency(
         yield "sufficiency.months needs emulators that are trained, and training is none; leave one of them out"
 
 
+def _check_attention(network: Network, training: Training, attention: Attention) -> Iterator[str]:
+    if getattr(network, "attention", False):
+        yield (
+            "network.attention multiplies two signals, so no method of the attribution engine explains such an emulator; leave it "
+            "out, and set attention.enabled: true for emulators with attention beside the run's own"
+        )
+    if attention.enabled and not (isinstance(network, DilatedNetwork) and training.enabled):
+        yield (
+            "attention.enabled needs network.kind: dilated and emulators that are trained; set the kind, or leave "
+            "attention.enabled out"
+        )
+
+
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("leads",), _check_leads),
     (("data",), _check_season),
@@ -177,5 +191,6 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("attribution",), _check_method),
     (("data", "samples", "training", "training_size"), _check_training_size),
     (("samples", "network"), _check_read_months),
+    (("network", "training", "attention"), _check_attention),
     (("samples", "network", "training", "sufficiency"), _check_sufficiency),
 ]

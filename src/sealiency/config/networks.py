@@ -86,6 +86,9 @@ class DilatedNetwork(BuiltNetwork):
     dilations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(1, 2, 4, 8, 4, 2, 1), max_length=1000)
     """dilated: cells between the taps of each block's 3 x 3 convolution; a forecast sees as far as they sum to (and half
     of each from 4 on, whose taps read means of the cells about them); with none it sees its own cell alone."""
+    attention: bool = False
+    """dilated: amplify features where a map says that the network learns (LFI-CAM, Lee et al. 2021). It multiplies two signals, so
+    the attribution engine refuses it; see the section `attention`."""
     activation: Activation = "relu"
     """dilated: activation after each batch normalisation."""
 
@@ -166,7 +169,11 @@ DILATIONS: dict[int, tuple[int, ...]] = {1: (), 9: (1,), 25: (1, 1)}
 
 
 def resolve_network(
-    network: Network, lead: int, bottleneck: bool = False, seen: tuple[int, int] | None = None
+    network: Network,
+    lead: int,
+    bottleneck: bool = False,
+    seen: tuple[int, int] | None = None,
+    attention: bool = False,
 ) -> Network:
     """Return the settings of one lead's network, so that another lead's weights do not touch its job.
 
@@ -180,6 +187,8 @@ def resolve_network(
         Whether a linear layer over all cells is added, for the comparison of the findings; own networks have none.
     seen
         Months and cells that a network of kind `dilated` is given, to learn which suffice; None for all.
+    attention
+        Whether a network of kind `dilated` attends to a map of its own.
     """
     if isinstance(network, OwnNetwork):
         return network.model_copy(
@@ -188,4 +197,6 @@ def resolve_network(
     if seen:
         months, cells = seen
         return network.model_copy(update={"months": months, "dilations": DILATIONS[cells]})
+    if attention:
+        return network.model_copy(update={"attention": True})
     return network.model_copy(update={"linear_bottleneck": True}) if bottleneck else network

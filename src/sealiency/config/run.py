@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from sealiency.config.attention import Attention
 from sealiency.config.attribution import (
     PAPER_BOX,
     PAPER_COAST,
@@ -82,6 +83,8 @@ class Configuration(Section):
     """Skill and fidelity against the number of training samples."""
     sufficiency: Sufficiency = Sufficiency()
     """Which months and neighbours suffice."""
+    attention: Attention = Attention()
+    """Emulators that attend to a map of their own."""
     figures: Figures = Figures()
     """Appearance of the figures."""
 

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sealiency.config.networks import DilatedNetwork
+from sealiency.emulators.networks.attention import FeatureAttention
 from sealiency.emulators.networks.forecaster import Forecaster, LinearBottleneck
 from sealiency.emulators.networks.geography import Geography, Modulation
 from sealiency.emulators.networks.unet import ACTIVATIONS
@@ -43,19 +44,26 @@ class DilatedNet(Forecaster):
         self.blocks = nn.ModuleList(
             _Block(channels, dilation, settings.activation, dropout) for dilation in settings.dilations
         )
+        self.attention = FeatureAttention(channels) if settings.attention else None
         self.everywhere = _Everywhere(grid) if settings.linear_bottleneck else None
         self.leave = _Composition(channels, settings.activation, nn.Conv2d(channels, self.outputs, 1))
         self.begin_at_skip()
 
-    def compute(self, x: Tensor) -> Tensor:
-        """Map (sample, channel, lat, lon) to (sample, output, lat, lon)."""
-        place = self.geography()
+    def find_features(self, x: Tensor, place: Tensor) -> Tensor:
+        """Map (sample, channel, lat, lon) to the features that the forecast is made of, (sample, feature, lat, lon)."""
         y = self.enter(x)
         for block in self.blocks:
             y = block(y, place)
-        if self.everywhere is not None:
-            y = self.everywhere(y)
-        return self.leave(y, place)
+        return y if self.everywhere is None else self.everywhere(y)
+
+    def compose(self, features: Tensor, place: Tensor) -> Tensor:
+        """Map features to (sample, output, lat, lon)."""
+        return self.leave(features if self.attention is None else self.attention(features), place)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Map (sample, channel, lat, lon) to (sample, output, lat, lon)."""
+        place = self.geography()
+        return self.compose(self.find_features(x, place), place)
 
 
 class _Composition(nn.Module):

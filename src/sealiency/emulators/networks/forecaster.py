@@ -44,14 +44,15 @@ class Forecaster(nn.Module, ABC):
         The outputs are the anomaly and, of a network with uncertainty, the logarithm of its variance.
         """
 
-    def _compute_from_months(self, x: Tensor) -> Tensor:
+    def take_months(self, x: Tensor) -> Tensor:
+        """Return what the layers read of standardised anomalies: the last months, whitened where asked for."""
         if self.months < x.shape[1]:
             x = x[:, -self.months :]
-        return self.compute(x if self.whitening is None else self.whitening(x))
+        return x if self.whitening is None else self.whitening(x)
 
     def change(self, x: Tensor) -> Tensor:
         """Map standardised anomalies, (sample, lag, lat, lon), to what is added to the skip, (sample, 1, lat, lon)."""
-        found = self._compute_from_months(x)
+        found = self.compute(self.take_months(x))
         return found if self.uncertainty is None else found[:, :1]
 
     def forecast_both(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -59,14 +60,14 @@ class Forecaster(nn.Module, ABC):
 
         The second is None of a network without uncertainty.
         """
-        found = self._compute_from_months(x)
+        found = self.compute(self.take_months(x))
         forecast = found[:, :1] if self.skip is None else self.skip(x) + found[:, :1]
         return forecast, None if self.uncertainty is None else self.uncertainty(found[:, 1:])
 
     def log_variance(self, x: Tensor) -> Tensor:
         """Map standardised anomalies, (sample, lag, lat, lon), to the logarithm of the error's variance, (sample, 1, lat, lon)."""
         assert self.uncertainty is not None
-        return self.uncertainty(self._compute_from_months(x)[:, 1:])
+        return self.uncertainty(self.compute(self.take_months(x))[:, 1:])
 
     @property
     def output(self) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear:
