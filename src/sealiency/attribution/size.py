@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from sealiency.config.networks import Network, OwnNetwork
+from sealiency.config.networks import BuiltNetwork, Network, OwnNetwork
 from sealiency.emulators.networks.own_files import hash_code_of
 from sealiency.errors import SealiencyError
 from sealiency.provenance import hash_code, hash_settings
@@ -121,9 +121,7 @@ def measure_size(network: Network, history: int, grid: tuple[int, int]) -> Netwo
 
 def _refuse_too_large(network: Network, parameters: int) -> None:
     if parameters > MOST_PARAMETERS:
-        plain = network.model_dump(
-            mode="json", exclude={"kind", "skip", "skip_kernel", "whiten", "linear_bottleneck", "build", "weights"}
-        )
+        plain = network.model_dump(mode="json", exclude={*BuiltNetwork.model_fields, "build", "weights"})
         raise SealiencyError(
             f"network: {parameters:.3g} parameters, more than the {MOST_PARAMETERS:.0e} that can be trained; make it smaller: "
             + ", ".join(f"{key} = {value}" for key, value in plain.items())
