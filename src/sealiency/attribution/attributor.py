@@ -56,6 +56,30 @@ class Attributor(Protocol):
         """The largest completeness error that is accepted, or None where completeness does not hold."""
 
 
+def collect_fields(attributor: Attributor, inputs: Tensor, pixels: Sequence[int]) -> Tensor:
+    """Return the attributions of some samples and pixels as whole fields.
+
+    Parameters
+    ----------
+    attributor
+        The method.
+    inputs
+        Shape (sample, lag, lat, lon).
+    pixels
+        Positions of the pixels in the flattened grid.
+
+    Returns
+    -------
+    Tensor
+        Float64 of shape (pixel, sample, lag, lat, lon), on the processor.
+    """
+    fields = torch.zeros(len(pixels), *inputs.shape, dtype=torch.float64)
+    for tile in attributor.tiles(inputs, pixels):
+        for number, pixel in enumerate(tile.pixels):
+            tile.window.cut(fields[pixel, tile.samples]).copy_(tile.attributions[:, number])
+    return fields
+
+
 class FlatOutput(nn.Module):
     """A network whose output pixels are one axis, so that a pixel is a target as Captum names it."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from sealiency.attribution.attributor import collect_fields
 from sealiency.attribution.explanation import make_attributor
 from sealiency.config.attribution import Attribution
 from sealiency.data.prepare import PreparedRecord
@@ -119,14 +120,9 @@ def _explain(
     attribution: Attribution,
 ) -> Floats:
     """Return attributions, of shape (pixel, sample, lag, lat, lon)."""
-    fields = np.zeros((len(pixels), *inputs.shape))
     flat = [row * inputs.shape[3] + column for _, row, column in pixels]
-    for tile in make_attributor(emulator, record, attribution, attribution.method).tiles(inputs, flat):
-        rows, columns = (slice(*span) for span in tile.window)
-        values = tile.attributions.double().cpu().numpy()
-        for number, pixel in enumerate(tile.pixels):
-            fields[pixel, tile.samples, :, rows, columns] = values[:, number]
-    return fields
+    attributor = make_attributor(emulator, record, attribution, attribution.method)
+    return collect_fields(attributor, inputs, flat).numpy()
 
 
 def _explain_ridge(

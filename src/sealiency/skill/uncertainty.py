@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 from scipy.stats import norm
 
+from sealiency.attribution.attributor import collect_fields
 from sealiency.attribution.explanation import make_attributor
 from sealiency.config.attribution import Attribution
 from sealiency.conventions import LAG, LATITUDE, LONGITUDE
@@ -179,13 +180,9 @@ def _explain(
     variance = replace(emulator, network=cast("Forecaster", emulator.network.take_part("variance")))
     chosen = choose_samples(record.training_samples, min(EXPLAINED_SAMPLES, len(record.training_samples)))
     inputs = SampleWindows(record.anomaly, emulator.lead, emulator.history).inputs(chosen)
-    means = np.zeros((len(pixels), emulator.history, *record.ocean.shape))
     flat = [row * record.ocean.shape[1] + column for _, row, column in pixels]
-    for tile in make_attributor(variance, record, attribution, attribution.method).tiles(inputs, flat):
-        rows, columns = (slice(*span) for span in tile.window)
-        values = tile.attributions.abs().double().sum(0).cpu().numpy() / len(chosen)
-        for number, pixel in enumerate(tile.pixels):
-            means[pixel, :, rows, columns] += values[number]
+    attributor = make_attributor(variance, record, attribution, attribution.method)
+    means = collect_fields(attributor, inputs, flat).abs().mean(1).numpy()
     names, pixel_rows, pixel_columns = zip(*pixels, strict=True)
     return xr.Dataset(
         {
