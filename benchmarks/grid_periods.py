@@ -3,7 +3,8 @@
     python benchmarks/grid_periods.py results/<run>/reduce_shards/<model>/<method>/attributions.nc ...
 
 Every run of ocean cells along a row or a column that is long enough is freed of its linear trend, tapered (Hann) and transformed. The power
-at a period is set beside the mean of that at neighbouring periods, both summed over all runs. 1 is no grid.
+at a period is set beside the geometric mean of that at neighbouring periods, all averaged over the runs. 1 is no grid. (It was the plain mean
+until it was looked at: maps of a sea are smooth, and the plain mean of a falling spectrum hides a peak at 4 cells.)
 """
 
 import sys
@@ -33,7 +34,7 @@ def list_runs(field: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def measure_grid(field: np.ndarray) -> dict[int, float]:
-    """Return the power at each period by the mean of that at its neighbours."""
+    """Return the power at each period by the geometric mean of that at its neighbours."""
     spectra = [periodogram(run, window="hann", detrend="linear") for run in list_runs(field)]
     if not spectra:
         raise SystemExit(f"no run of {LENGTH} ocean cells; take a larger region")
@@ -41,7 +42,10 @@ def measure_grid(field: np.ndarray) -> dict[int, float]:
     at = {round(float(frequency), 4): float(value) for frequency, value in zip(frequencies, power, strict=True)}
     # The end of the spectrum holds one side alone of what the others hold twice.
     at[0.5] *= 2
-    return {period: at[here] / np.mean([at[one] for one in near]) for period, (here, near) in PERIODS.items()}
+    return {
+        period: at[here] / float(np.exp(np.mean(np.log([at[one] for one in near]))))
+        for period, (here, near) in PERIODS.items()
+    }
 
 
 def main(paths: list[str]) -> None:

@@ -79,6 +79,7 @@ def test_the_engine_refuses_it_and_names_why():
         ({"network": {"kind": "dilated", "attention": True}}, r"set attention\.enabled"),
         ({"attention": {"enabled": True}}, "network.kind: dilated"),
         ({"attention": {"enabled": True}, "network": {"kind": "unet"}}, "network.kind: dilated"),
+        ({"attention": {"enabled": True}, "network": {"kind": "dilated", "members": 2}}, "network.members is 2"),
     ],
 )
 def test_attention_where_it_cannot_be_is_refused(settings, said):

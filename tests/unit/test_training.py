@@ -147,17 +147,17 @@ def test_resumed_training_ends_at_the_same_weights(record, tmp_path, monkeypatch
 
 def test_epoch_cut_short_in_its_middle_begins_again(record, tmp_path, monkeypatch):
     whole = train(record, tmp_path / "whole.pt")
-    original = TrainingState._forecast_both
+    original = TrainingState._forecast
     calls = iter(range(100))
 
-    def forecast(self, samples, network):
+    def forecast(self, samples, *more, **options):
         # An epoch is 4 batches of training and 2 of validation; this is in the third epoch.
         if next(calls) == 14:
             raise KeyboardInterrupt
-        return original(self, samples, network)
+        return original(self, samples, *more, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingState, "_forecast_both", forecast)
+        patch.setattr(TrainingState, "_forecast", forecast)
         with pytest.raises(KeyboardInterrupt):
             train(record, tmp_path / "cut.pt")
     assert load_torch(tmp_path / "cut.pt")["epoch"] == 2
@@ -251,16 +251,16 @@ def _outside_slurm(monkeypatch):
 
 def signal_at(monkeypatch, moments, number=signal.SIGTERM):
     """Let this process send itself a signal in these forecasts, counted over all trainings; return their list."""
-    original = TrainingState._forecast_both
+    original = TrainingState._forecast
     calls = []
 
-    def forecast(self, samples, network):
+    def forecast(self, samples, *more, **options):
         if len(calls) in moments:
             os.kill(os.getpid(), number)
         calls.append(samples)
-        return original(self, samples, network)
+        return original(self, samples, *more, **options)
 
-    monkeypatch.setattr(TrainingState, "_forecast_both", forecast)
+    monkeypatch.setattr(TrainingState, "_forecast", forecast)
     return calls
 
 
@@ -372,13 +372,13 @@ def test_stop_is_told_and_handlers_are_put_back(record, tmp_path, monkeypatch, c
 
 def test_seconds_of_an_interrupted_epoch_count_what_was_done_before(record, tmp_path, monkeypatch):
     calls = signal_at(monkeypatch, [2])
-    original = TrainingState._forecast_both
+    original = TrainingState._forecast
 
-    def slow(self, samples, network):
+    def slow(self, samples, *more, **options):
         time.sleep(0.2 if len(calls) < 3 else 0)
-        return original(self, samples, network)
+        return original(self, samples, *more, **options)
 
-    monkeypatch.setattr(TrainingState, "_forecast_both", slow)
+    monkeypatch.setattr(TrainingState, "_forecast", slow)
     with pytest.raises(Stopped):
         train(record, tmp_path / "cut.pt")
     history = train(record, tmp_path / "cut.pt").history

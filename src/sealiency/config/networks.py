@@ -41,6 +41,9 @@ class BuiltNetwork(NetworkSettings):
     linear_bottleneck: bool = False
     """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
     place (what the paper plans)."""
+    members: int = Field(default=1, ge=1, le=100)
+    """Networks of one emulator, trained side by side from weights of their own; the forecast is the mean of theirs, and so are
+    its attributions."""
     uncertainty: bool = False
     """Forecast the variance of the error beside the anomaly, by a second output that is trained by its likelihood."""
 

@@ -44,13 +44,18 @@ def randomise(network: Forecaster, batches: Callable[[], Iterator[Tensor]], ocea
         for batch in batches():
             network(batch)
         network.eval()
-        weight = network.output.weight
-        drawn = weight.clone()
-        weight *= rms / _measure_rms(network, batches, ocean)
+        weights = [
+            parameter for layer in network.output_layers for parameter in layer.parameters() if parameter.ndim > 1
+        ]
+        drawn = [weight.clone() for weight in weights]
+        scale = rms / _measure_rms(network, batches, ocean)
+        for weight in weights:
+            weight.mul_(scale)
         found = _measure_rms(network, batches, ocean)
         if not math.isclose(found, rms, rel_tol=0.01):
             # An own network may have its own way around its last layer.
-            weight.copy_(drawn)
+            for weight, before in zip(weights, drawn, strict=True):
+                weight.copy_(before)
             LOGGER.warning(
                 "the last layer does not scale the output: random weights keep the size that they are drawn with"
             )

@@ -168,12 +168,13 @@ class TrainingState:
             self.left = torch.randperm(len(self.split.training), generator=self.order) + self.split.training.start
         while len(self.left):
             batch = self.left[: self.settings.batch_size]
-            forecast, log_variance = self._forecast_both(batch, self.network)
             targets = self._targets(batch.tolist())
-            squared = masked_mse(forecast, targets, self.ocean)
-            loss = squared
-            if log_variance is not None:
-                loss = weighted_likelihood(forecast, log_variance, targets, self.ocean, self.settings.beta)
+            members = self._forecast(batch, self.network, by_member=True)
+            # Each member learns by itself: nothing of one is in the loss of another.
+            losses = [self._measure_loss(*member, targets) for member in members]
+            loss = torch.stack(losses).sum()
+            with torch.no_grad():
+                squared = masked_mse(torch.stack([forecast for forecast, _ in members]).mean(0), targets, self.ocean)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -183,6 +184,11 @@ class TrainingState:
             self.left = self.left[len(batch) :]
             self._heed_signals()
         return math.sqrt(self.squared / len(self.split.training))
+
+    def _measure_loss(self, forecast: Tensor, log_variance: Tensor | None, targets: Tensor) -> Tensor:
+        if log_variance is None:
+            return masked_mse(forecast, targets, self.ocean)
+        return weighted_likelihood(forecast, log_variance, targets, self.ocean, self.settings.beta)
 
     @property
     def _kept(self) -> Forecaster:
@@ -194,9 +200,8 @@ class TrainingState:
         squared = 0.0
         with torch.inference_mode():
             for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
-                squared += masked_mse(
-                    self._forecast(batch, self._kept), self._targets(batch.tolist()), self.ocean
-                ).item() * len(batch)
+                ((forecast, _),) = self._forecast(batch, self._kept)
+                squared += masked_mse(forecast, self._targets(batch.tolist()), self.ocean).item() * len(batch)
                 # Validation changes no state: a later run begins it anew.
                 self._heed_signals()
         return math.sqrt(squared / len(self.split.validation))
@@ -275,7 +280,7 @@ class TrainingState:
         ratios = []
         with torch.inference_mode():
             for batch in torch.as_tensor(list(self.split.validation)).split(self.settings.batch_size):
-                forecast, log_variance = self._forecast_both(batch, self.network)
+                ((forecast, log_variance),) = self._forecast(batch, self.network)
                 assert log_variance is not None
                 errors = (forecast - self._targets(batch.tolist())) ** 2
                 ratios.append((errors * torch.exp(-log_variance))[:, self.ocean].double())
@@ -297,16 +302,21 @@ class TrainingState:
     def _inputs(self, samples: Tensor) -> Tensor:
         return self.windows.inputs(samples.tolist()).to(self.device, memory_format=torch.channels_last)
 
-    def _forecast(self, samples: Tensor, network: Forecaster) -> Tensor:
-        return self._forecast_both(samples, network)[0]
+    def _forecast(
+        self, samples: Tensor, network: Forecaster, by_member: bool = False
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return forecasts and, of a network with uncertainty, logarithms of variances, of shape (sample, lat, lon).
 
-    def _forecast_both(self, samples: Tensor, network: Forecaster) -> tuple[Tensor, Tensor | None]:
-        """Return forecasts and, of a network with uncertainty, logarithms of variances, of shape (sample, lat, lon)."""
+        There is one pair, or one a member of the network.
+        """
         inputs = self._inputs(samples)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision == torch.bfloat16):
-            forecast, log_variance = network.forecast_both(inputs)
+            pairs = network.forecast_members(inputs) if by_member else [network.forecast_both(inputs)]
         # The loss is taken in float32: squares of small errors would vanish in bfloat16.
-        return forecast[:, 0].float(), None if log_variance is None else log_variance[:, 0].float()
+        return [
+            (forecast[:, 0].float(), None if log_variance is None else log_variance[:, 0].float())
+            for forecast, log_variance in pairs
+        ]
 
     def _heed_signals(self) -> None:
         if self.signals:

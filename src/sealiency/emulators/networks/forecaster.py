@@ -60,7 +60,13 @@ class Forecaster(nn.Module, ABC):
 
         The second is None of a network without uncertainty.
         """
-        found = self.compute(self.take_months(x))
+        return self._add_skip(x, self.compute(self.take_months(x)))
+
+    def forecast_members(self, x: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Forecast as each member does; see `forecast_both`."""
+        return [self._add_skip(x, found) for found in self.compute_members(self.take_months(x))]
+
+    def _add_skip(self, x: Tensor, found: Tensor) -> tuple[Tensor, Tensor | None]:
         forecast = found[:, :1] if self.skip is None else self.skip(x) + found[:, :1]
         return forecast, None if self.uncertainty is None else self.uncertainty(found[:, 1:])
 
@@ -70,9 +76,16 @@ class Forecaster(nn.Module, ABC):
         return self.uncertainty(self.compute(self.take_months(x))[:, 1:])
 
     @property
-    def output(self) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear:
-        """The layer that gives the output: the last one that has weights."""
-        return [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
+    def output_layers(self) -> list[nn.Module]:
+        """The layers that give the output, one a member: the last that has weights."""
+        weighted: list[nn.Module] = [
+            module for module in self.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+        ]
+        return weighted[-1:]
+
+    def compute_members(self, x: Tensor) -> list[Tensor]:
+        """Map months, whitened or not, to what the layers of each member give; there is one but of an ensemble."""
+        return [self.compute(x)]
 
     def take_part(self, part: str) -> nn.Module:
         """Return a network of its own that forecasts a part: `skip`, `network` for what the layers give, `all`, or `variance`.
@@ -96,8 +109,9 @@ class Forecaster(nn.Module, ABC):
     def begin_at_skip(self) -> None:
         """Let a network with a skip forecast what the skip does before it is trained."""
         if self.skip is not None:
-            for parameter in self.output.parameters():
-                nn.init.zeros_(parameter)
+            for layer in self.output_layers:
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Forecast standardised anomalies.

@@ -1,8 +1,9 @@
 """Which class builds which kind of network."""
 
-from sealiency.config.networks import DenseNetwork, DilatedNetwork, Network, OwnNetwork, UNetwork
+from sealiency.config.networks import BuiltNetwork, DenseNetwork, DilatedNetwork, Network, OwnNetwork, UNetwork
 from sealiency.emulators.networks.densenet import DenseNet
 from sealiency.emulators.networks.dilated import DilatedNet
+from sealiency.emulators.networks.ensemble import Ensemble
 from sealiency.emulators.networks.forecaster import Forecaster
 from sealiency.emulators.networks.own import Own
 from sealiency.emulators.networks.unet import UNet
@@ -30,4 +31,9 @@ def build_network(settings: Network, history: int, grid: tuple[int, int], dropou
     SealiencyError
         If it cannot be built on this grid; see the kind.
     """
-    return CLASSES[type(settings)](settings, history, grid, dropout)
+    kind = CLASSES[type(settings)]
+    if not isinstance(settings, BuiltNetwork) or settings.members == 1:
+        return kind(settings, history, grid, dropout)
+    alone = settings.model_copy(update={"members": 1, "skip": "none", "whiten": False})
+    members = [kind(alone, history, grid, dropout) for _ in range(settings.members)]
+    return Ensemble(settings, members, history, grid)
