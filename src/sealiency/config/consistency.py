@@ -176,8 +176,9 @@ def _check_attention(network: Network, training: Training, attention: Attention)
             "attention.enabled needs network.kind: dilated and emulators that are trained; set the kind, or leave "
             "attention.enabled out"
         )
-    if attention.enabled and getattr(network, "members", 1) > 1:
-        yield f"attention.enabled compares single networks, and network.members is {network.members}; leave one of them out"
+    members = getattr(network, "members", 1)
+    if attention.enabled and members > 1:
+        yield f"attention.enabled compares single networks, and network.members is {members}; leave one of them out"
 
 
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
