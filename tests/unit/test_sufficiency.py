@@ -113,6 +113,8 @@ def test_every_kind_can_read_fewer_months(kind):
     ("settings", "said"),
     [
         ({"network": {"kind": "unet"}}, "network.kind: dilated"),
+        ({"network": {"kind": "dilated", "skip": "ridge"}}, "reads others beside them"),
+        ({"network": {"kind": "dilated", "skip": "convolution"}}, "reads others beside them"),
         ({"sufficiency": {"months": [1, 40]}, "network": {"kind": "dilated"}}, r"exceeds samples\.history"),
         ({"sufficiency": {"months": [3, 1]}}, "rising order"),
         ({"sufficiency": {"months": [1], "neighbours": []}}, "neighbours is empty"),

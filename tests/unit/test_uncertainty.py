@@ -122,8 +122,8 @@ def test_large_errors_are_expected_where_they_are(record, tmp_path):
 
 def test_score_is_the_integral_that_defines_it():
     for mean, spread, observed in ((0.3, 0.5, 1.1), (-1, 2, -1.5)):
-        below = quad(lambda x: norm.cdf(x, mean, spread) ** 2, -20, observed)[0]  # noqa: B023
-        above = quad(lambda x: norm.sf(x, mean, spread) ** 2, observed, 20)[0]  # noqa: B023
+        below = quad(lambda x, *normal: norm.cdf(x, *normal) ** 2, -20, observed, (mean, spread))[0]
+        above = quad(lambda x, *normal: norm.sf(x, *normal) ** 2, observed, 20, (mean, spread))[0]
         assert score_normal(mean, spread, observed) == pytest.approx(below + above, abs=1e-8)
 
 

@@ -161,6 +161,11 @@ def _check_sufficiency(
             f"sufficiency.months needs networks that see so many cells and no more, and network.kind is {network.kind}; set "
             "network.kind: dilated, or leave sufficiency.months empty"
         )
+    if network.skip not in ("none", "persistence"):
+        yield (
+            f"sufficiency.months gives networks few months and cells, and network.skip = {network.skip} reads others beside them; "
+            "set network.skip: persistence or none"
+        )
     if not training.enabled:
         yield "sufficiency.months needs emulators that are trained, and training is none; leave one of them out"
 

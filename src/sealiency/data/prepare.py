@@ -337,6 +337,12 @@ class PreparedRecord:
         self.sha256 = sha256(path)
 
     @property
+    def area(self) -> np.ndarray:
+        """Relative area of each ocean cell, float64 of shape (cell,), in the order of the mask."""
+        weights: np.ndarray = np.broadcast_to(np.cos(np.deg2rad(self.lat))[:, None], self.ocean.shape)
+        return weights[self.ocean.numpy()]
+
+    @property
     def varying(self) -> np.ndarray:
         """Ocean cells whose anomaly varies, bool of shape (lat, lon): under ice it may be constant."""
         return (self.ocean & (self.anomaly != self.anomaly[0]).any(0)).numpy()

@@ -99,9 +99,8 @@ def measure_attention(
         assert isinstance(network, DilatedNet)
         scores = skill[kind][seed]["rmse_mean"].sel(predictor="emulator")
         rmse[kind, seed] = [float(scores.sel(period=period)) for period in periods]
-        with torch.no_grad():
-            heat, completeness[kind, seed] = _explain(network, inputs, pixel, steps)
-            attention, activation = _map_features(network, inputs, pixel)
+        heat, completeness[kind, seed] = _explain(network, inputs, pixel, steps)
+        attention, activation = _map_features(network, inputs, pixel)
         maps[kind, seed][:, ocean] = np.stack([attention, activation, heat])[:, ocean]
     stability = np.full((len(KINDS), len(MAPS)), np.nan)
     agreement = np.full((len(KINDS), len(seeds), len(MAPS)), np.nan)
@@ -116,12 +115,11 @@ def measure_attention(
     return _describe(record, plain[0].lead, pixel, seeds, periods, rmse, maps, stability, agreement, completeness)
 
 
-@torch.enable_grad()
 def _explain(network: DilatedNet, inputs: Tensor, pixel: tuple[int, int], steps: int) -> tuple[Floats, float]:
     """Return the mean absolute integrated gradients, of shape (lat, lon), and the worst error of completeness."""
     heat, worst = torch.zeros(inputs.shape[2:], dtype=torch.float64), 0.0
     for sample in inputs:
-        attribution = integrate_gradients(network, sample, pixel, steps).double()
+        attribution = integrate_gradients(network, sample, pixel, steps).detach().double()
         with torch.no_grad():
             change = network(torch.stack([sample, torch.zeros_like(sample)]))[:, 0, *pixel].double()
         worst = max(worst, abs(float(attribution.sum() - (change[0] - change[1]))))
@@ -129,7 +127,6 @@ def _explain(network: DilatedNet, inputs: Tensor, pixel: tuple[int, int], steps:
     return heat.numpy(), worst
 
 
-@torch.enable_grad()
 def _map_features(network: DilatedNet, inputs: Tensor, pixel: tuple[int, int]) -> tuple[Floats, Floats]:
     """Return the mean attention map, NaN without attention, and the mean class activation map of the pixel, of shape (lat, lon)."""
     attention, activation = (np.zeros(inputs.shape[2:]) for _ in range(2))

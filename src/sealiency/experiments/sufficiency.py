@@ -49,7 +49,7 @@ def measure_sufficiency(
     The fewest that suffice (`find_fewest`) are chosen on validation.
     """
     windows, ocean = SampleWindows(record.anomaly, lead, history), record.ocean.numpy()
-    area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]
+    area = record.area
     first = next(iter(skill.values()))
     periods = [str(name) for name in first[0]["period"].values]
     seeds = [int(scores.attrs["seed"]) for scores in first]

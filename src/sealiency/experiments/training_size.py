@@ -17,12 +17,10 @@ from sealiency.data.prepare import PreparedRecord
 from sealiency.data.samples import SampleWindows, choose_samples
 from sealiency.emulators.emulator import Emulator
 from sealiency.emulators.linear.pixel_ridge import PixelRidge
-from sealiency.experiments.fidelity import correlate
+from sealiency.experiments.fidelity import SAMPLES, correlate
 from sealiency.experiments.scales import SCALES, aggregate
 from sealiency.worlds.ocean_physics import Floats
 
-# They share no input month where the training period is long enough.
-SAMPLES = 12
 EXPLAINED = ("emulator", "ridge")
 
 

@@ -38,7 +38,8 @@ def evaluate_emulator(
     Returns
     -------
     xarray.Dataset
-        The predictors are `emulator`, the rivals, and `bound` where it is known. `rmse` and `acc` (period, predictor, lat, lon), over the samples of a period, NaN on land; `rmse_mean` and
+        The predictors are `emulator`, the rivals, and `bound` where it is known. `rmse` and `acc` (period, predictor, lat,
+        lon), over the samples of a period, NaN on land; `rmse_mean` and
         `acc_mean` (period, predictor), over samples and ocean cells weighted by cell area; the training means
         `training_mean_target`, `training_mean_forecast` (lat, lon) and `training_mean_input` (lag, lat, lon). RMSE and
         means are in standardised units, float32. The attribute `beats_persistence` is 1 if the emulator's area-mean
@@ -53,7 +54,7 @@ def evaluate_emulator(
     emulator.check_record(record.sha256)
     windows = SampleWindows(record.anomaly, emulator.lead, emulator.history)
     ocean = record.ocean.numpy()
-    area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]
+    area = record.area
     predictors: dict[str, Callable[[range], np.ndarray]] = {
         "emulator": lambda samples: _forecast(emulator, windows, samples)[:, ocean]
     }

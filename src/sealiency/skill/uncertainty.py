@@ -75,12 +75,13 @@ def evaluate_uncertainty(
         and `class_error` (period, class), over forecasts of similar spread; `coverage` (period, width), the share of
         errors within 1 and 2 spreads; `crps` (period, predictor), the continuous ranked probability score, of the ridge
         regression with the errors of each cell on samples it was not fitted on as its spread, and of climatology;
-        `spread_by_place` and `spread_by_sample`, the standard deviations of log variance over cells and over samples;
+        `spread_by_place` and `spread_by_sample`, the standard deviations of log variance over cells and over samples of the last
+        period;
         `variance_attribution` (pixel, lag, lat, lon), the mean over training samples of the absolute attributions of the
         logarithm of the variance. Standardised units.
     """
     windows, ocean = SampleWindows(record.anomaly, emulator.lead, emulator.history), record.ocean.numpy()
-    area = np.broadcast_to(np.cos(np.deg2rad(record.lat))[:, None], ocean.shape)[ocean]
+    area = record.area
     rivals = _fit_rivals(windows, emulator.training_samples, ocean)
     periods = {name: getattr(split, name) for name in ("validation", "test") if len(getattr(split, name))}
     maps = {name: np.full((len(periods), *ocean.shape), np.nan, np.float32) for name in ("spread", "error")}

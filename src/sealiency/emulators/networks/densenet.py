@@ -136,5 +136,5 @@ class DenseNet(Forecaster):
         self.begin_at_skip()
 
     def compute(self, x: Tensor) -> Tensor:
-        """Map (sample, channel, lat, lon) to (sample, 1, lat, lon)."""
+        """Map (sample, channel, lat, lon) to (sample, output, lat, lon)."""
         return self.layers(x)

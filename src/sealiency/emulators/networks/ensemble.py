@@ -1,5 +1,7 @@
 """Networks of one kind, trained side by side, whose mean is the forecast (Hansen & Salamon 1990, IEEE TPAMI 12)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class Ensemble(Forecaster):
         return [layer for member in self._list() for layer in member.output_layers]
 
     def _list(self) -> list[Forecaster]:
-        return [member for member in self.members if isinstance(member, Forecaster)]
+        return [cast("Forecaster", member) for member in self.members]
 
     def compute_members(self, x: Tensor) -> list[Tensor]:
         """Map months, whitened or not, to what the layers of each member give."""

@@ -57,7 +57,7 @@ class UNet(Forecaster):
         self.begin_at_skip()
 
     def compute(self, x: Tensor) -> Tensor:
-        """Map (sample, channel, lat, lon) to (sample, 1, lat, lon)."""
+        """Map (sample, channel, lat, lon) to (sample, output, lat, lon)."""
         levels = [self.enter(x)]
         for down in self.down:
             levels.append(down(levels[-1]))
