@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from sealiency.config.networks import DilatedNetwork, parse_network
+from sealiency.config.run import parse_configuration
 from sealiency.data.samples import SampleWindows
 from sealiency.emulators.emulator import load_emulator
 from sealiency.emulators.networks.geography import Modulation
 from sealiency.emulators.networks.registry import build_network
 from sealiency.emulators.networks.whitening import FLOOR, Whitening
 from sealiency.emulators.training import train_and_save, train_emulator
+from sealiency.errors import SealiencyError
 from small_world import HISTORY, SAMPLES, TRAINING, disturb
 
 GRID = (23, 26)
@@ -53,6 +55,59 @@ def test_whitened_months_are_uncorrelated_and_of_unit_variance():
     torch.testing.assert_close(found.sort().values, expected.sort().values, atol=1e-3, rtol=0)
     assert (expected > 0.9).sum() > 10
     torch.testing.assert_close(whitening.matrix[:, :, 0, 0], whitening.matrix[:, :, 0, 0].T)
+
+
+def test_without_the_level_channels_are_of_differences_alone():
+    months = _draw_running_mean()
+    ocean = months.any(0)
+    whitening = Whitening(36, level=False)
+    whitening.fit(months, ocean)
+    inputs = SampleWindows(months, 1, 36).inputs(range(36, 301)).double()
+    raw, white = (
+        part.permute(1, 0, 2, 3)[:, :, ocean].flatten(1)
+        for part in (inputs - inputs.mean(1, keepdim=True), whitening.double()(inputs))
+    )
+    variances = torch.linalg.eigvalsh(raw @ raw.T / raw.shape[1])
+    expected = variances / (variances + FLOOR * variances.mean())
+    found = torch.linalg.eigvalsh(white @ white.T / white.shape[1])
+    torch.testing.assert_close(found.sort().values, expected.sort().values, atol=1e-3, rtol=0)
+    torch.testing.assert_close(whitening(inputs + 7), whitening(inputs), atol=1e-4, rtol=0)
+
+
+def test_without_the_level_a_warmer_sea_is_forecast_warmer_by_as_much():
+    torch.manual_seed(0)
+    x = torch.randn(2, HISTORY, *GRID).double()
+    months = torch.randn(40, *GRID)
+    changes = {}
+    for level in (True, False):
+        network = disturb(_build(level=level)).double()
+        network.whitening.fit(months, torch.ones(GRID, dtype=torch.bool))
+        with torch.no_grad():
+            changes[level] = network(x + 0.5) - network(x) - 0.5
+    assert changes[True].abs().max() > 1e-3
+    assert changes[False].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network": {"kind": "dilated", "level": False}}, "set whiten: true"),
+        (
+            {"network": {"kind": "dilated", "whiten": True, "level": False, "months": 1}},
+            r"network\.months is 1: one month less its mean",
+        ),
+        (
+            {
+                "network": {"kind": "dilated", "whiten": True, "level": False},
+                "sufficiency": {"months": [1, 3]},
+            },
+            r"sufficiency\.months holds 1",
+        ),
+    ],
+)
+def test_the_level_is_taken_out_of_whitened_months_alone(settings, message):
+    with pytest.raises(SealiencyError, match=message):
+        parse_configuration(settings, "mine.yaml")
 
 
 def test_whitening_looks_at_the_sea_alone():

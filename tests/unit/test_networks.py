@@ -76,7 +76,7 @@ SETTINGS = {
     "dilated": [
         {"channels": 4, "dilations": [1, 2, 1], "whiten": True},
         {"channels": 3, "dilations": [5], "activation": "gelu"},
-        {"channels": 3, "dilations": [1], "members": 3, "whiten": True},
+        {"channels": 3, "dilations": [1], "members": 3, "whiten": True, "level": False},
     ],
     "own": [{"build": "sea_of_mine.emulator:build"}],
 }

@@ -147,6 +147,9 @@ def _check_read_months(samples: Samples, network: Network) -> Iterator[str]:
     months = getattr(network, "months", None)
     if months and months > samples.history:
         yield f"network.months ({months}) exceeds samples.history ({samples.history}); lower it, or leave it out for all"
+    if not getattr(network, "level", True) and (months or samples.history) == 1:
+        name = "network.months" if months else "samples.history"
+        yield f"network.level is false and {name} is 1: one month less its mean is nothing; give it more, or set level: true"
 
 
 def _check_sufficiency(
@@ -156,6 +159,8 @@ def _check_sufficiency(
         return
     if sufficiency.months[-1] > samples.history:
         yield f"sufficiency.months ({sufficiency.months[-1]}) exceeds samples.history ({samples.history}); lower it"
+    if not getattr(network, "level", True) and 1 in sufficiency.months:
+        yield "sufficiency.months holds 1 and network.level is false: one month less its mean is nothing; leave one of them out"
     if not isinstance(network, DilatedNetwork):
         yield (
             f"sufficiency.months needs networks that see so many cells and no more, and network.kind is {network.kind}; set "

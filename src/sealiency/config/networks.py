@@ -1,7 +1,7 @@
 """The kinds of network; each kind's settings are one class, and its layers one file of `sealiency.emulators.networks`."""
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 
@@ -38,6 +38,9 @@ class BuiltNetwork(NetworkSettings):
     whiten: bool = False
     """Turn the months of the history into uncorrelated channels of unit variance before the first layer, by a linear map
     fitted on the training months (not in the paper). The network then learns faster what a running mean hides."""
+    level: bool = True
+    """Let the layers see the mean of each cell's months. Without it they forecast from differences of months alone, and with `skip:
+    persistence` a sea that is warmer throughout is forecast warmer by as much: for records that warm. It needs `whiten`."""
     linear_bottleneck: bool = False
     """Add a linear layer over all cells of the coarsest grid, shared by its channels, so that a forecast can depend on every
     place (what the paper plans)."""
@@ -46,6 +49,12 @@ class BuiltNetwork(NetworkSettings):
     its attributions."""
     uncertainty: bool = False
     """Forecast the variance of the error beside the anomaly, by a second output that is trained by its likelihood."""
+
+    @model_validator(mode="after")
+    def _check_level(self) -> Self:
+        if not (self.level or self.whiten):
+            raise ValueError("level: false takes the mean of the months out as they are whitened; set whiten: true")
+        return self
 
 
 class DenseNetwork(BuiltNetwork):

@@ -29,7 +29,7 @@ class Forecaster(nn.Module, ABC):
         self.skip = build_skip(settings, history, grid)
         built = settings if isinstance(settings, BuiltNetwork) else BuiltNetwork(kind="")
         self.months = min(history, built.months or history)
-        self.whitening = Whitening(self.months) if built.whiten else None
+        self.whitening = Whitening(self.months, built.level) if built.whiten else None
         self.uncertainty = Uncertainty() if built.uncertainty else None
         self.outputs = 2 if built.uncertainty else 1
 

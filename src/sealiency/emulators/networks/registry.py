@@ -34,6 +34,6 @@ def build_network(settings: Network, history: int, grid: tuple[int, int], dropou
     kind = CLASSES[type(settings)]
     if not isinstance(settings, BuiltNetwork) or settings.members == 1:
         return kind(settings, history, grid, dropout)
-    alone = settings.model_copy(update={"members": 1, "skip": "none", "whiten": False})
+    alone = settings.model_copy(update={"members": 1, "skip": "none", "whiten": False, "level": True})
     members = [kind(alone, history, grid, dropout) for _ in range(settings.members)]
     return Ensemble(settings, members, history, grid)

@@ -20,14 +20,23 @@ class Whitening(nn.Module):
     ----------
     history
         Months of input.
+    level
+        Whether the mean of each cell's months is kept. Without it, inputs that are all warmer by the same amount give the same
+        channels.
     """
 
     matrix: Tensor
     """Float32 of shape (channel, lag, 1, 1)."""
 
-    def __init__(self, history: int) -> None:
+    def __init__(self, history: int, level: bool = True) -> None:
         super().__init__()
-        self.register_buffer("matrix", torch.eye(history)[:, :, None, None].clone())
+        self.level = level
+        self.register_buffer("matrix", self._keep(history).float()[:, :, None, None].clone())
+
+    def _keep(self, history: int) -> Tensor:
+        """Return what takes the mean of so many months out of them, or the identity."""
+        identity = torch.eye(history, dtype=torch.float64)
+        return identity if self.level else identity - 1 / history
 
     def fit(self, months: Tensor, ocean: Tensor) -> None:
         """Fit the map.
@@ -48,9 +57,11 @@ class Whitening(nn.Module):
             for other in range(one, history):
                 product = (series[one : one + last] * series[other : other + last]).mean()
                 covariance[one, other] = covariance[other, one] = product
-        variances, vectors = torch.linalg.eigh(covariance)
+        keep = self._keep(history)
+        variances, vectors = torch.linalg.eigh(keep @ covariance @ keep)
         scales = (variances.clamp(min=0) + FLOOR * variances.mean()).rsqrt()
-        self.matrix.copy_((vectors * scales @ vectors.T)[:, :, None, None])
+        # Taken out on both sides, or rounding of the mean would be blown up to unit variance.
+        self.matrix.copy_((keep @ (vectors * scales @ vectors.T) @ keep)[:, :, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (sample, lag, lat, lon) to (sample, channel, lat, lon)."""
