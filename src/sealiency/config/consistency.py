@@ -7,7 +7,7 @@ from sealiency.config.attention import Attention
 from sealiency.config.attribution import WITHOUT_COMPLETENESS, Ablation, Attribution, Instance
 from sealiency.config.data import Data, Samples
 from sealiency.config.emulator import Training
-from sealiency.config.networks import DilatedNetwork, Network, OwnNetwork
+from sealiency.config.networks import BuiltNetwork, DilatedNetwork, Network, OwnNetwork
 from sealiency.config.sufficiency import Sufficiency
 from sealiency.config.training_size import TrainingSize
 
@@ -147,9 +147,18 @@ def _check_read_months(samples: Samples, network: Network) -> Iterator[str]:
     months = getattr(network, "months", None)
     if months and months > samples.history:
         yield f"network.months ({months}) exceeds samples.history ({samples.history}); lower it, or leave it out for all"
-    if not getattr(network, "level", True) and (months or samples.history) == 1:
-        name = "network.months" if months else "samples.history"
-        yield f"network.level is false and {name} is 1: one month less its mean is nothing; give it more, or set level: true"
+
+
+def _check_level(samples: Samples, network: Network, sufficiency: Sufficiency) -> Iterator[str]:
+    if not isinstance(network, BuiltNetwork) or network.level:
+        return
+    read = {
+        "network.months": network.months,
+        "samples.history": samples.history,
+        "sufficiency.months": min(sufficiency.months, default=None),
+    }
+    for name in (name for name, months in read.items() if months == 1):
+        yield f"network.level is false and {name} holds 1: one month less its mean is nothing; give more, or set level: true"
 
 
 def _check_sufficiency(
@@ -159,8 +168,6 @@ def _check_sufficiency(
         return
     if sufficiency.months[-1] > samples.history:
         yield f"sufficiency.months ({sufficiency.months[-1]}) exceeds samples.history ({samples.history}); lower it"
-    if not getattr(network, "level", True) and 1 in sufficiency.months:
-        yield "sufficiency.months holds 1 and network.level is false: one month less its mean is nothing; leave one of them out"
     if not isinstance(network, DilatedNetwork):
         yield (
             f"sufficiency.months needs networks that see so many cells and no more, and network.kind is {network.kind}; set "
@@ -204,6 +211,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("attribution",), _check_method),
     (("data", "samples", "training", "training_size"), _check_training_size),
     (("samples", "network"), _check_read_months),
+    (("samples", "network", "sufficiency"), _check_level),
     (("network", "training", "attention"), _check_attention),
     (("samples", "network", "training", "sufficiency"), _check_sufficiency),
 ]
